@@ -1,0 +1,8 @@
+"""Settings, and the only reader of the environment."""
+
+if __name__ != "botvisor.config":
+    raise ImportError(f"this folder installs as 'botvisor.config': import botvisor.config, not {__name__}")
+
+from .env import load_settings as load_settings
+from .settings import Secret as Secret
+from .settings import Settings as Settings

@@ -1,0 +1,112 @@
+"""The actor: what an author of one writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+
+from .errors import ActorStopped, MailboxFull
+from .ref import Ref
+from .timers import Timers
+
+
+class Context:
+    """What one incarnation of an actor may use of its surroundings.
+
+    Args:
+        ref: the actor's own address.
+        generation: 1 for the first incarnation, one more for each restart.
+        timers: the supervisor's.
+        current: tells whether this incarnation still is the living one.
+    """
+
+    __slots__ = ("_current", "_timers", "generation", "ref")
+
+    def __init__(self, ref: Ref, generation: int, timers: Timers, current: Callable[[], bool]) -> None:
+        self.ref = ref
+        self.generation = generation
+        self._timers = timers
+        self._current = current
+
+    @property
+    def name(self) -> str:
+        """The actor's name, such as ``bot-1/heartbeat``."""
+        return self.ref.name
+
+    def tell_at(self, deadline: float, message: Any) -> None:
+        """Send the actor itself a message at a time, unless this incarnation has ended by then.
+
+        Args:
+            deadline: on the clock of `anyio.current_time`, in seconds.
+            message: the message. When the mailbox is full it is tried again 100 ms later.
+        """
+        self._timers.at(deadline, lambda: self._tell(message))
+
+    def tell_after(self, delay_s: float, message: Any) -> None:
+        """Send the actor itself a message after a delay in seconds, as `tell_at` does."""
+        self.tell_at(anyio.current_time() + delay_s, message)
+
+    def _tell(self, message: Any) -> None:
+        if not self._current():
+            return
+        try:
+            self.ref.tell(message)
+        except MailboxFull:
+            self.tell_after(0.1, message)
+        except ActorStopped:
+            pass
+
+
+class Actor:
+    """One incarnation of an actor: a fresh instance for every start.
+
+    What is to survive a restart belongs to whoever made the factory that makes the instances.
+    """
+
+    async def start(self, ctx: Context) -> None:
+        """Get ready. The actor counts as started when this returns.
+
+        Args:
+            ctx: the incarnation's surroundings; keep it if you need it.
+        """
+
+    async def handle(self, message: Any) -> Any:
+        """Handle one message; the next is taken when this returns.
+
+        Args:
+            message: the message.
+
+        Returns:
+            The answer, if the message was an ask.
+
+        Raises:
+            Reject: answers the ask with a "no"; the actor lives on.
+            Exception: anything else is a crash: the asker gets `ActorCrashed`, the actor is restarted.
+        """
+        raise TypeError(f"{type(self).__name__} cannot handle {type(message).__name__}")
+
+    async def stop(self, reason: str) -> None:
+        """Clean up after the last message. Not called after a crash.
+
+        Args:
+            reason: why it stops.
+        """
+
+
+class BatchActor(Actor):
+    """An actor that takes all that waits in its mailbox at once, up to `batch_limit` messages."""
+
+    batch_limit = 512
+
+    async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
+        """Handle a batch.
+
+        Args:
+            messages: at least one message, in the order they came.
+
+        Returns:
+            For each message its answer, or the exception that answers it.
+        """
+        raise NotImplementedError

@@ -1,0 +1,97 @@
+"""A message on its way, and the one answer that an `ask` waits for."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import anyio
+
+from .errors import AskTimeout
+
+
+class Fate(enum.Enum):
+    """How a message ended. Every message that a mailbox took has exactly one fate."""
+
+    HANDLED = "handled"
+    REJECTED = "rejected"
+    CRASHED = "crashed"
+    REDELIVERED = "redelivered"
+    """Handled, but only by a later incarnation: the first one was cancelled under it."""
+    DEAD_LETTERED = "dead-lettered"
+
+
+class Reply:
+    """The answer to one ask: it ends exactly once, whoever comes first.
+
+    Args:
+        actor: who was asked, for the time-out's text.
+        timeout_s: the ask's limit, for the same.
+    """
+
+    __slots__ = ("_actor", "_arrived", "_error", "_timeout_s", "_value", "ended")
+
+    def __init__(self, actor: str, timeout_s: float) -> None:
+        self._actor = actor
+        self._timeout_s = timeout_s
+        self._arrived: anyio.Event | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.ended = False
+
+    def succeed(self, value: Any) -> bool:
+        """Answer with a value. Returns whether anybody still waited for it."""
+        return self._end(value, None)
+
+    def fail(self, error: BaseException) -> bool:
+        """Answer with an error. Returns whether anybody still waited for it."""
+        return self._end(None, error)
+
+    def expire(self) -> bool:
+        """Answer that the deadline has passed. Returns whether anybody still waited."""
+        return not self.ended and self._end(None, AskTimeout(self._actor, self._timeout_s))
+
+    async def wait(self) -> Any:
+        """Wait for the answer.
+
+        Returns:
+            The value.
+
+        Raises:
+            BaseException: the error it ended with. A waiter that is cancelled ends the ask.
+        """
+        if not self.ended:
+            self._arrived = anyio.Event()
+            try:
+                await self._arrived.wait()
+            finally:
+                self.ended = True
+        error, value = self._error, self._value
+        # The timer still holds this object until the deadline: it need not hold the answer as well.
+        self._error = self._value = None
+        if error is not None:
+            raise error
+        return value
+
+    def _end(self, value: Any, error: BaseException | None) -> bool:
+        if self.ended:
+            return False
+        self.ended = True
+        self._value = value
+        self._error = error
+        if self._arrived is not None:
+            self._arrived.set()
+        return True
+
+
+class Envelope:
+    """A message, its answer's place if somebody asked, how often it was taken out, and its fate."""
+
+    __slots__ = ("deliveries", "fate", "message", "reply", "sent_at")
+
+    def __init__(self, message: Any, reply: Reply | None, sent_at: float) -> None:
+        self.message = message
+        self.reply = reply
+        self.sent_at = sent_at
+        self.deliveries = 0
+        self.fate: Fate | None = None

@@ -1,0 +1,39 @@
+"""The identity record: what one process knows of a participant, for the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """A participant of a room.
+
+    Args:
+        participant_id: the participant, as the transport names it.
+        room_url: the room, as the writer was given it.
+        timestamp: when it was written, ISO 8601 in UTC.
+        data: a JSON object, encoded.
+        updated_ms: when it was written, in milliseconds since the epoch: the last writer wins.
+        writer: the instance that wrote it; decides between two writes of one millisecond.
+        v: the version of the fields that are ours.
+    """
+
+    participant_id: str
+    room_url: str
+    timestamp: str
+    data: msgspec.Raw
+    updated_ms: int = 0
+    writer: str = ""
+    v: int = 1
+
+    def merged(self) -> dict[str, Any]:
+        """Return the data with the three fixed fields, which data never overrides."""
+        data = msgspec.json.decode(self.data)
+        fixed = {
+            "participant_id": self.participant_id,
+            "room_url": self.room_url,
+            "timestamp": self.timestamp,
+        }
+        return {**data, **fixed} if isinstance(data, dict) else fixed

@@ -1,0 +1,125 @@
+"""The mailbox: a bounded anyio memory object stream that survives its readers."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import anyio
+
+from .envelope import Envelope, Fate
+from .errors import ActorStopped, MailboxFull
+
+
+class Mailbox:
+    """Holds an actor's messages across its restarts, and counts their fates.
+
+    The reader never waits in the stream itself: a native cancellation would lose what a sender hands over to
+    a waiting receiver. It waits for an event, then takes what is buffered.
+
+    Args:
+        actor: the actor's name.
+        capacity: how many messages may wait.
+    """
+
+    def __init__(self, actor: str, capacity: int) -> None:
+        self._actor = actor
+        self._send, self._receive = anyio.create_memory_object_stream[Envelope](capacity)
+        self._returned: deque[Envelope] = deque()
+        self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
+        self._arrival: anyio.Event | None = None
+        self._closed = False
+        self.taken_in = 0
+        self.fates: Counter[Fate] = Counter()
+
+    def put(self, envelope: Envelope) -> None:
+        """Take a message in. Never blocks.
+
+        Raises:
+            ActorStopped: when the actor is stopped or parked.
+            MailboxFull: when as many wait as may.
+        """
+        if self._closed:
+            raise ActorStopped(self._actor)
+        try:
+            self._send.send_nowait(envelope)
+        except anyio.WouldBlock:
+            raise MailboxFull(self._actor) from None
+        self._sent_at.append(envelope.sent_at)
+        self.taken_in += 1
+        self.wake()
+
+    def take(self) -> Envelope | None:
+        """Take the next message out, or return None when none waits."""
+        if self._returned:
+            envelope = self._returned.popleft()
+        else:
+            try:
+                envelope = self._receive.receive_nowait()
+            except (anyio.WouldBlock, anyio.ClosedResourceError):
+                return None
+            self._sent_at.popleft()
+        envelope.deliveries += 1
+        return envelope
+
+    def put_back(self, envelope: Envelope) -> None:
+        """Put a message that was being handled back at the head, for the next incarnation."""
+        self._returned.appendleft(envelope)
+
+    async def wait(self) -> None:
+        """Wait until something may have come. May return early."""
+        if len(self):
+            return
+        self._arrival = anyio.Event()
+        try:
+            await self._arrival.wait()
+        finally:
+            self._arrival = None
+
+    def wake(self) -> None:
+        """Make `wait` return."""
+        if self._arrival is not None:
+            self._arrival.set()
+
+    def settle(self, envelope: Envelope, fate: Fate) -> None:
+        """Record a message's fate, once."""
+        if envelope.fate is not None:
+            raise RuntimeError(f"a message of {self._actor} was {envelope.fate.value}, and now {fate.value}")
+        envelope.fate = fate
+        self.fates[fate] += 1
+
+    def close(self) -> None:
+        """Take no more messages in; what waits can still be taken out."""
+        self._closed = True
+
+    def reopen(self) -> None:
+        """Take messages in again, after `close`."""
+        self._closed = False
+
+    def empty(self) -> list[Envelope]:
+        """Take everything out, as dead letters; asks among them end with `ActorStopped`.
+
+        Returns:
+            What was taken out.
+        """
+        letters = []
+        while (envelope := self.take()) is not None:
+            letters.append(envelope)
+            self.settle(envelope, Fate.DEAD_LETTERED)
+            if envelope.reply is not None:
+                envelope.reply.fail(ActorStopped(self._actor))
+        return letters
+
+    def dispose(self) -> None:
+        """Close the streams for good. The mailbox must be empty."""
+        self.close()
+        self._send.close()
+        self._receive.close()
+
+    def oldest_s(self, now: float) -> float:
+        """Return how long the oldest message has waited, in seconds; 0 when none waits."""
+        if self._returned:
+            return now - self._returned[0].sent_at
+        return now - self._sent_at[0] if self._sent_at else 0.0
+
+    def __len__(self) -> int:
+        return len(self._returned) + len(self._sent_at)

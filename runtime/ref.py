@@ -1,0 +1,108 @@
+"""The stable address of an actor: it stays the same across restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from .envelope import Envelope, Reply
+from .errors import ActorStopped, MailboxFull
+from .mailbox import Mailbox
+from .timers import Timers
+
+
+class Ref:
+    """Sends messages to an actor. To be used on the supervisor's event loop.
+
+    Args:
+        name: the actor's name.
+        mailbox: its mailbox.
+        timers: sweeps overdue asks, whatever state the actor is in.
+    """
+
+    __slots__ = ("_mailbox", "_timers", "name")
+
+    def __init__(self, name: str, mailbox: Mailbox, timers: Timers) -> None:
+        self.name = name
+        self._mailbox = mailbox
+        self._timers = timers
+
+    def __repr__(self) -> str:
+        return f"<Ref {self.name}>"
+
+    def tell(self, message: Any) -> None:
+        """Send a message. Never blocks, and tells nothing about what became of it.
+
+        Args:
+            message: a frozen `msgspec.Struct`, by convention.
+
+        Raises:
+            ActorStopped: when the actor is stopped or parked.
+            MailboxFull: when its mailbox is full.
+        """
+        self._mailbox.put(Envelope(message, None, anyio.current_time()))
+
+    async def ask(self, message: Any, *, timeout: float) -> Any:
+        """Send a message and wait for the answer.
+
+        An ask that still waits in the mailbox when the actor restarts goes on waiting, until its own deadline.
+
+        Args:
+            message: a frozen `msgspec.Struct`, by convention.
+            timeout: seconds until the ask is given up. It is mandatory: an ask without one can deadlock.
+
+        Returns:
+            What the actor's handler returned.
+
+        Raises:
+            Reject: the actor's typed "no".
+            ActorCrashed: the actor failed on this very message.
+            ActorStopped: the actor is stopped or parked.
+            AskTimeout: the deadline has passed.
+            MailboxFull: its mailbox is full.
+        """
+        return await self._post(message, timeout).wait()
+
+    async def ask_all(self, messages: Sequence[Any], *, timeout: float) -> list[Any]:
+        """Send several messages at once and wait for all the answers.
+
+        Args:
+            messages: the messages; an actor that takes batches gets them as one.
+            timeout: seconds, for all of them together.
+
+        Returns:
+            For each message its value, or the exception that `ask` would have raised.
+        """
+        replies: list[Reply | ActorStopped | MailboxFull] = []
+        for message in messages:
+            try:
+                replies.append(self._post(message, timeout))
+            except (ActorStopped, MailboxFull) as error:
+                replies.append(error)
+        answers: list[Any] = []
+        try:
+            for reply in replies:
+                answers.append(await _answer(reply))
+        finally:
+            for reply in replies[len(answers) :]:
+                if isinstance(reply, Reply):
+                    reply.ended = True
+        return answers
+
+    def _post(self, message: Any, timeout: float) -> Reply:
+        now = anyio.current_time()
+        reply = Reply(self.name, timeout)
+        self._mailbox.put(Envelope(message, reply, now))
+        self._timers.at(now + timeout, reply.expire)
+        return reply
+
+
+async def _answer(reply: Reply | ActorStopped | MailboxFull) -> Any:
+    if not isinstance(reply, Reply):
+        return reply
+    try:
+        return await reply.wait()
+    except Exception as error:  # it is handed on as a value
+        return error

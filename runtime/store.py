@@ -1,0 +1,256 @@
+"""The store protocol: commands in, results out.
+
+Callers build commands from values that are encoded already, so that a bad value fails its caller alone.
+A store is handed a batch and answers each command with its result or an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from .identity import Identity
+from .process import Owner
+
+QueueKind = Literal["bot", "room", "pre-spawn"]
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """A queue of admin messages.
+
+    Args:
+        kind: whose queue it is.
+        key: the bot's id, the room's URL (raw or canonical), or for pre-spawn the canonical room.
+    """
+
+    kind: QueueKind
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}"
+
+
+class Command(msgspec.Struct, frozen=True):
+    """The base of all commands."""
+
+
+class WriteHeartbeat(Command, frozen=True):
+    """Write a heartbeat (`botvisor.heartbeat.to_hash`), replacing the bot's last. Result: None."""
+
+    bot_id: str
+    fields: dict[str, bytes]
+
+
+class ReadHeartbeat(Command, frozen=True):
+    """Read a bot's last heartbeat. Result: `Heartbeat` or None."""
+
+    bot_id: str
+
+
+class ListHeartbeats(Command, frozen=True):
+    """Read every heartbeat there is, the stopped and the lost included. Result: list of `Heartbeat`."""
+
+
+class WriteIdentity(Command, frozen=True):
+    """Write an identity, unless the stored one has a later `(updated_ms, writer)`. Result: None."""
+
+    identity: Identity
+
+
+class ReadIdentity(Command, frozen=True):
+    """Read an identity. Result: `Identity` or None."""
+
+    room_url: str
+    participant_id: str
+
+
+class ListIdentities(Command, frozen=True):
+    """Read every identity of a room. Result: list of `Identity`."""
+
+    room_url: str
+
+
+class CleanUpIdentities(Command, frozen=True):
+    """Remove what has expired of a room's identities. Result: how many entries were removed."""
+
+    room_url: str
+
+
+class PushMessage(Command, frozen=True):
+    """Put a message at a queue's tail. Result: where it is stored, such as ``redis`` or ``spool@host``."""
+
+    queue: Queue
+    message_id: str
+    raw: bytes
+
+
+class AcquireLease(Command, frozen=True):
+    """Acquire or renew the lease of a queue. Result: None when it is ours, else the `Owner` that holds it."""
+
+    queue: Queue
+    owner: Owner
+
+
+class ReleaseLease(Command, frozen=True):
+    """Give a lease up, if it is still ours. Result: None."""
+
+    queue: Queue
+    instance: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A message that was handled: what its claim's token was, and its id."""
+
+    token: str
+    message_id: str
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The one message in flight of a queue.
+
+    Args:
+        token: names this claim; acknowledge by token, never by value.
+        raw: the message's bytes.
+        name: its id if it holds none.
+        tries: how often it has been claimed, this time included.
+        source: ``redis``, ``file`` or ``memory``.
+        stored_at: when it was stored, in seconds since the epoch.
+        done: its id is recorded as handled: it is a duplicate.
+        doubtful: it may have been shown before although tries is 1 (the machine lost power since).
+    """
+
+    token: str
+    raw: bytes
+    name: str
+    tries: int
+    source: str
+    stored_at: float
+    done: bool = False
+    doubtful: bool = False
+
+
+class NextMessage(Command, frozen=True):
+    """Acknowledge the message in flight, if `done` is given, and claim the queue's next one.
+
+    The acknowledged entry leaves the queue and its id is recorded, in one step. A message that is still in
+    flight is returned again, with one more try if `attempt` differs from its last. Repeating the command is
+    harmless. Result: `Claim`, or None when nothing waits (or `take` is false). Error: `LeaseLost`.
+
+    Args:
+        queue: the queue.
+        instance: who asks; it must hold the queue's lease.
+        attempt: names the incarnation of the reader that will be shown the message.
+        done: what to acknowledge first.
+        take: whether to claim a next one.
+    """
+
+    queue: Queue
+    instance: str
+    attempt: str
+    done: Done | None = None
+    take: bool = True
+
+
+class ReturnMessage(Command, frozen=True):
+    """Put a message in flight that nobody was shown back at the queue's head. Result: None."""
+
+    queue: Queue
+    instance: str
+    token: str
+
+
+class BuryMessage(Command, frozen=True):
+    """Give the message in flight up: a dead letter, or quarantine when it is malformed. Result: None."""
+
+    queue: Queue
+    instance: str
+    token: str
+    reason: str
+    malformed: bool = False
+
+
+MessageState = Literal["stored", "delivered", "handled", "dead", "unknown"]
+
+
+class ReadReceipt(Command, frozen=True):
+    """Tell how far a message has come. Result: a `MessageState`."""
+
+    queue: Queue
+    message_id: str
+
+
+class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that waits, is in flight, or was given up, for operators."""
+
+    raw: bytes
+    name: str
+    state: MessageState
+    tries: int = 0
+    reason: str = ""
+    stored_at: float = 0.0
+
+
+class ListMessages(Command, frozen=True):
+    """Read what a queue holds, without taking anything. Result: list of `QueuedMessage`, oldest first."""
+
+    queue: Queue
+
+
+class PushControl(Command, frozen=True):
+    """Send a control object to a bot. Result: None."""
+
+    bot_id: str
+    control_id: str
+    raw: bytes
+
+
+class TakeControl(Command, frozen=True):
+    """Take every control object that waits for a bot. Result: list of bytes, oldest first."""
+
+    bot_id: str
+
+
+class Sweep(Command, frozen=True):
+    """Delete what has expired. Result: how many files or entries were deleted."""
+
+
+class Store(Protocol):
+    """Where heartbeats, identities and admin messages are kept."""
+
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out a batch, in order.
+
+        Args:
+            commands: the batch.
+
+        Returns:
+            For each command its result, or the exception that it ended with (a `StoreError` where it is
+            expected). The method itself raises only when it is cancelled.
+        """
+        ...
+
+
+class Doorbell(Protocol):
+    """Tells who waits that something came. A ring may be spurious; every arrival is followed by a ring."""
+
+    def subscribe(self, target: Queue | str, ring: Callable[[], None]) -> Callable[[], None]:
+        """Call `ring` when something comes for a queue, or for a bot's control (its id).
+
+        Args:
+            target: a queue, or a bot's id for its control objects.
+            ring: called on the event loop; it must neither block nor raise.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        ...
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Ring until cancelled; ring everyone once at the start, for what came before.
+
+        Args:
+            started: to be called when it watches.
+        """
+        ...

@@ -1,0 +1,84 @@
+"""Tasks of the running event loop: which one is current, how it ended, where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Literal
+
+import anyio
+import sniffio
+
+Outcome = Literal["running", "returned", "failed", "unknown"]
+
+
+def current() -> Any:
+    """Return the current task: an `asyncio.Task` or a `trio.lowlevel.Task`."""
+    if sniffio.current_async_library() == "trio":
+        return sys.modules["trio"].lowlevel.current_task()
+    return asyncio.current_task()
+
+
+def outcome(task: Any) -> Outcome:
+    """Return how a task ended; trio does not tell how, so there it is ``unknown``."""
+    if isinstance(task, asyncio.Future):
+        if not task.done():
+            return "running"
+        return "failed" if task.cancelled() or task.exception() is not None else "returned"
+    return "unknown" if task.coro.cr_frame is None else "running"
+
+
+def on_end(task: Any, call: Callable[[], None]) -> None:
+    """Call a function soon after a task has ended. Does nothing on trio, where a task cannot be watched."""
+    if isinstance(task, asyncio.Future):
+        task.add_done_callback(lambda _: call())
+
+
+def cancel_natively(task: Any) -> bool:
+    """Cancel a task in its event loop's own way, where that differs from a scope's. Returns whether it does."""
+    if isinstance(task, asyncio.Future):
+        task.cancel()
+        return True
+    return False
+
+
+def detach(run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
+    """Start a task that no task group owns; the caller owns it and must see to its end.
+
+    Args:
+        run: must not raise on trio, where that would end the whole program.
+        name: the task's name.
+
+    Returns:
+        The task: the event loop itself holds no strong reference to it.
+    """
+    if sniffio.current_async_library() == "trio":
+        return sys.modules["trio"].lowlevel.spawn_system_task(run, name=name)
+    return asyncio.get_running_loop().create_task(run(), name=name)
+
+
+def cancelled_from_outside() -> bool:
+    """Return whether a cancel scope round the current one is cancelled."""
+    return anyio.current_effective_deadline() == -float("inf")
+
+
+def stack(task: Any) -> str:
+    """Return where a task stands, innermost line last; no local variables."""
+    coroutine = task.get_coro() if isinstance(task, asyncio.Task) else getattr(task, "coro", None)
+    lines = []
+    while coroutine is not None:
+        frame: FrameType | None = (
+            getattr(coroutine, "cr_frame", None)
+            or getattr(coroutine, "gi_frame", None)
+            or getattr(coroutine, "ag_frame", None)
+        )
+        if frame is not None:
+            lines.append(f"  {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}")
+        coroutine = (
+            getattr(coroutine, "cr_await", None)
+            or getattr(coroutine, "gi_yieldfrom", None)
+            or getattr(coroutine, "ag_await", None)
+        )
+    return "\n".join(lines) or "  (not started)"

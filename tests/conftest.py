@@ -1,0 +1,19 @@
+"""Fixtures for all tests: event loops in real and in virtual time."""
+
+import pytest
+from botvisor.testing.clock import virtual_time
+
+LOOPS = ["asyncio", "uvloop", "trio"]
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request):
+    """Each event loop in turn, in real time; mark a test `virtual_time` for virtual time."""
+    name = request.param
+    if request.node.get_closest_marker("virtual_time"):
+        return virtual_time(name)
+    return {
+        "asyncio": ("asyncio", {"use_uvloop": False}),
+        "uvloop": ("asyncio", {"use_uvloop": True}),
+        "trio": ("trio", {}),
+    }[name]
