@@ -3,6 +3,7 @@
 if __name__ != "botvisor.config":
     raise ImportError(f"this folder installs as 'botvisor.config': import botvisor.config, not {__name__}")
 
+from .env import in_kubernetes as in_kubernetes
 from .env import load_settings as load_settings
-from .settings import Secret as Secret
+from .secret import Secret as Secret
 from .settings import Settings as Settings

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from botvisor.errors import SettingsError
 
-from .settings import Secret, Settings, expectation, find_problems, sentence
+from .rules import expectation, find_problems, sentence
+from .secret import Secret
+from .settings import Settings
 
 TRUE_WORDS = ("1", "true", "yes", "on")
 FALSE_WORDS = ("0", "false", "no", "off")
@@ -111,3 +113,12 @@ def _wanted(variable: Variable) -> str:
     if variable.read is _flag:
         return f"must be one of {' '.join(TRUE_WORDS)} or {' '.join(FALSE_WORDS)}"
     return expectation(variable.field)
+
+
+def in_kubernetes(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether this process runs in a Kubernetes pod, where the pid says nothing.
+
+    Args:
+        environ: the variables; the process's own when None.
+    """
+    return "KUBERNETES_SERVICE_HOST" in (os.environ if environ is None else environ)

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from .errors import ActorStopped, MailboxFull
+from .errors import MailboxFull
 from .ref import Ref
 from .timers import Timers
 
@@ -19,16 +19,16 @@ class Context:
         ref: the actor's own address.
         generation: 1 for the first incarnation, one more for each restart.
         timers: the supervisor's.
-        current: tells whether this incarnation still is the living one.
+        post: puts a message into the actor's own mailbox, unless this incarnation has ended.
     """
 
-    __slots__ = ("_current", "_timers", "generation", "ref")
+    __slots__ = ("_post", "_timers", "generation", "ref")
 
-    def __init__(self, ref: Ref, generation: int, timers: Timers, current: Callable[[], bool]) -> None:
+    def __init__(self, ref: Ref, generation: int, timers: Timers, post: Callable[[Any], None]) -> None:
         self.ref = ref
         self.generation = generation
         self._timers = timers
-        self._current = current
+        self._post = post
 
     @property
     def name(self) -> str:
@@ -36,27 +36,24 @@ class Context:
         return self.ref.name
 
     def tell_at(self, deadline: float, message: Any) -> None:
-        """Send the actor itself a message at a time, unless this incarnation has ended by then.
+        """Send the actor itself a message at a time; no later incarnation gets it.
 
         Args:
             deadline: on the clock of `anyio.current_time`, in seconds.
             message: the message. When the mailbox is full it is tried again 100 ms later.
         """
-        self._timers.at(deadline, lambda: self._tell(message))
+        self._timers.at(deadline, lambda: self.tell(message))
 
     def tell_after(self, delay_s: float, message: Any) -> None:
         """Send the actor itself a message after a delay in seconds, as `tell_at` does."""
         self.tell_at(anyio.current_time() + delay_s, message)
 
-    def _tell(self, message: Any) -> None:
-        if not self._current():
-            return
+    def tell(self, message: Any) -> None:
+        """Send the actor itself a message now, also while it starts; as `tell_at` does, it never raises."""
         try:
-            self.ref.tell(message)
+            self._post(message)
         except MailboxFull:
             self.tell_after(0.1, message)
-        except ActorStopped:
-            pass
 
 
 class Actor:
@@ -108,5 +105,9 @@ class BatchActor(Actor):
 
         Returns:
             For each message its answer, or the exception that answers it.
+
+        Raises:
+            Reject: answers the whole batch with a "no"; the actor lives on.
+            Exception: anything else is a crash, for each message of the batch.
         """
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -63,6 +64,8 @@ class Cell:
         self._timers = timers
         self._start_timeout = start_timeout
         self._generation = 0
+        self._living = 0  # the generation that runs now
+        self._in_hand: list[Envelope] = []
         self._stop_reason: str | None = None
 
     async def run(self, started: Callable[[], None]) -> None:
@@ -72,19 +75,21 @@ class Cell:
             started: called once the actor has started.
         """
         self._generation += 1
-        generation = self._generation
-        actor = self._factory()
-        ctx = Context(self.ref, generation, self._timers, lambda: self._generation == generation)
+        generation = self._living = self._generation
         try:
-            with anyio.fail_after(self._start_timeout):
+            actor = self._factory()
+            ctx = Context(self.ref, generation, self._timers, lambda message: self._post(message, generation))
+            with anyio.move_on_after(self._start_timeout) as limit:
                 await actor.start(ctx)
-        except TimeoutError as error:
-            raise StartTimeout(self.name, self._start_timeout) from error
-        if self._stop_reason is None:
-            self.mailbox.reopen()
-        started()
-        await self._serve(actor)
-        await actor.stop(self._stop_reason or "")
+            if limit.cancelled_caught:
+                raise StartTimeout(self.name, self._start_timeout)
+            if self._stop_reason is None:
+                self.mailbox.reopen()
+            started()
+            await self._serve(actor)
+            await actor.stop(self._stop_reason or "")
+        finally:
+            self._living = 0
 
     def request_stop(self, reason: str) -> None:
         """Take no more messages; the incarnation handles what waits, stops its actor and returns."""
@@ -102,22 +107,27 @@ class Cell:
         return self.mailbox.empty()
 
     def dispose(self) -> list[Envelope]:
-        """End for good. Returns the dead letters."""
-        self._generation += 1  # timers of the last incarnation come too late
-        letters = self.rest()
+        """End for good, even if an incarnation is stuck. Returns the dead letters."""
+        self._living = 0
+        letters = [envelope for envelope in self._in_hand if envelope.fate is None]
+        for envelope in letters:
+            self.mailbox.bury(envelope)
+        letters += self.rest()
         self.mailbox.dispose()
         return letters
 
+    def _post(self, message: Any, generation: int) -> None:
+        if generation == self._living and self._stop_reason is None:
+            self.mailbox.put(Envelope(message, None, anyio.current_time(), generation), own=True)
+
     async def _serve(self, actor: Actor) -> None:
+        limit = actor.batch_limit if isinstance(actor, BatchActor) else 1
         while True:
             for _ in range(_BURST):
-                envelope = self.mailbox.take()
-                if envelope is None:
+                batch = self._gather(limit)
+                if not batch:
                     break
-                if isinstance(actor, BatchActor):
-                    await self._deliver_batch(actor, envelope)
-                else:
-                    await self._deliver(actor, envelope)
+                await self._deliver(actor, batch)
             else:
                 await anyio.lowlevel.checkpoint()
                 continue
@@ -125,81 +135,77 @@ class Cell:
                 return
             await self.mailbox.wait()
 
-    async def _deliver(self, actor: Actor, envelope: Envelope) -> None:
-        if self._unwanted(envelope):
-            return
-        self.handling = type(envelope.message).__name__
-        try:
-            if isinstance(envelope.message, Fault):
-                raise envelope.message.error
-            value = await actor.handle(envelope.message)
-        except Reject as no:
-            self._answer(envelope, no)
-        except Exception as error:
-            self._crash(envelope, error)
-            raise
-        except BaseException as error:
-            self._interrupt([envelope], error)
-            raise
-        else:
-            self._answer(envelope, value)
-        self.handling = ""
+    def _gather(self, limit: int) -> list[Envelope]:
+        batch: list[Envelope] = []
+        while len(batch) < limit and (envelope := self.mailbox.take()) is not None:
+            if self._wanted(envelope):
+                batch.append(envelope)
+            else:
+                self.mailbox.settle(envelope, Fate.DEAD_LETTERED)
+        return batch
 
-    async def _deliver_batch(self, actor: BatchActor, first: Envelope) -> None:
-        batch = self._gather(first, actor.batch_limit)
-        if not batch:
-            return
+    def _wanted(self, envelope: Envelope) -> bool:
+        if envelope.reply is not None:
+            # An asker who was told that it failed, or left, would be surprised; and it costs the others.
+            return not envelope.reply.ended
+        # What an actor sends itself, such as the next tick, would come twice after a restart.
+        return envelope.generation in (0, self._generation)
+
+    async def _deliver(self, actor: Actor, batch: list[Envelope]) -> None:
+        self._in_hand = batch
         self.handling = type(batch[0].message).__name__
         try:
+            answers = await self._handle(actor, batch)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             for envelope in batch:
-                if isinstance(envelope.message, Fault):
-                    raise envelope.message.error
-            answers = await actor.handle_batch([envelope.message for envelope in batch])
-        except Exception as error:
-            for envelope in batch:
-                self._crash(envelope, error)
+                self._end(envelope, Fate.CRASHED, ActorCrashed(self.name, error))
             raise
         except BaseException as error:
             self._interrupt(batch, error)
             raise
+        finally:
+            self._in_hand = []
         for envelope, answer in zip(batch, answers, strict=True):
             self._answer(envelope, answer)
         self.handling = ""
 
-    def _gather(self, first: Envelope, limit: int) -> list[Envelope]:
-        batch = [] if self._unwanted(first) else [first]
-        while len(batch) < limit and (envelope := self.mailbox.take()) is not None:
-            if not self._unwanted(envelope):
-                batch.append(envelope)
-        return batch
-
-    def _unwanted(self, envelope: Envelope) -> bool:
-        if envelope.reply is None or not envelope.reply.ended:
-            return False
-        # The asker was told that it failed, or left: doing it now would surprise him, and costs the others.
-        self.mailbox.settle(envelope, Fate.DEAD_LETTERED)
-        return True
-
-    def _answer(self, envelope: Envelope, answer: object) -> None:
-        if isinstance(answer, Exception):
-            fate = Fate.REJECTED
-            if envelope.reply is not None:
-                envelope.reply.fail(answer)
-        else:
-            fate = Fate.HANDLED if envelope.deliveries == 1 else Fate.REDELIVERED
-            if envelope.reply is not None:
-                envelope.reply.succeed(answer)
-        self.mailbox.settle(envelope, fate)
-
-    def _crash(self, envelope: Envelope, error: BaseException) -> None:
-        self.mailbox.settle(envelope, Fate.CRASHED)
-        if envelope.reply is not None:
-            envelope.reply.fail(ActorCrashed(self.name, error))
+    async def _handle(self, actor: Actor, batch: list[Envelope]) -> list[Any]:
+        for envelope in batch:
+            if isinstance(envelope.message, Fault):
+                raise envelope.message.error
+        try:
+            if not isinstance(actor, BatchActor):
+                return [await actor.handle(batch[0].message)]
+            answers = await actor.handle_batch([envelope.message for envelope in batch])
+        except Reject as no:
+            return [no] * len(batch)
+        if len(answers) != len(batch):
+            raise ValueError(f"{len(answers)} answers to a batch of {len(batch)}")
+        return answers
 
     def _interrupt(self, batch: list[Envelope], error: BaseException) -> None:
         # A cancellation is not the message's fault: the next incarnation gets it, at the head.
         for envelope in reversed(batch):
-            if envelope.deliveries < _MAX_DELIVERIES:
+            if envelope.deliveries >= _MAX_DELIVERIES:
+                self._end(envelope, Fate.CRASHED, ActorCrashed(self.name, error))
+            elif envelope.fate is None:
                 self.mailbox.put_back(envelope)
-            else:
-                self._crash(envelope, error)
+
+    def _answer(self, envelope: Envelope, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            self._end(envelope, Fate.REJECTED, answer)
+        elif envelope.deliveries > 1:
+            self._end(envelope, Fate.REDELIVERED, answer)
+        else:
+            self._end(envelope, Fate.HANDLED, answer)
+
+    def _end(self, envelope: Envelope, fate: Fate, answer: Any) -> None:
+        if envelope.fate is not None:
+            return  # it became a dead letter while this actor was stuck with it
+        self.mailbox.settle(envelope, fate)
+        if envelope.reply is None:
+            return
+        if isinstance(answer, Exception):
+            envelope.reply.fail(answer)
+        else:
+            envelope.reply.succeed(answer)

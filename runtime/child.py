@@ -1,14 +1,17 @@
-"""What a supervisor asks of a child, and what it remembers of it."""
+"""What a supervisor asks of a child, what it remembers of it, and how it runs it."""
 
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import anyio
 
+from . import tasks
 from .envelope import Envelope
+from .errors import StrayCancellation, collapse
 from .restart import History, Policy, RestartType
 
 
@@ -55,7 +58,7 @@ class State(enum.Enum):
 
 
 class Record:
-    """A child as its supervisor sees it. Only the supervisor's loop changes it.
+    """A child as its supervisor sees it. Only the supervisor's loop changes its state.
 
     Args:
         child: the child.
@@ -77,9 +80,32 @@ class Record:
         self.ever_ran = False
         self.restarting = False  # an operator asked for it: not charged to the budget
         self.nudged = False
+        self.deadline = math.inf  # of the step that it is in: a start, a stop, or a cancellation
         self.stop_reason = ""
         self.cancel_grace_s = 0.0
         self.error: BaseException | None = None
         self.exhausted = False
         self.first_start = anyio.Event()
         self.ended = anyio.Event()
+
+    async def live(self, started: Callable[[], None]) -> BaseException | None:
+        """Run one incarnation of the child. Raises nothing, unless the supervisor itself is cancelled.
+
+        Args:
+            started: called once the child is ready.
+
+        Returns:
+            What it failed with; None when it returned, or was cancelled by us.
+        """
+        scope = self.scope
+        try:
+            with scope:
+                self.task = tasks.current()
+                await self.child.run(started)
+        except anyio.get_cancelled_exc_class():
+            if tasks.cancelled_from_outside():
+                raise
+            return None if scope.cancel_called or self.nudged else StrayCancellation()
+        except BaseException as error:  # whatever it is, it is this child's failure alone
+            return collapse(error)
+        return None

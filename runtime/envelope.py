@@ -10,7 +10,7 @@ import anyio
 from .errors import AskTimeout
 
 
-class Fate(enum.Enum):
+class Fate(enum.StrEnum):
     """How a message ended. Every message that a mailbox took has exactly one fate."""
 
     HANDLED = "handled"
@@ -67,11 +67,18 @@ class Reply:
             finally:
                 self.ended = True
         error, value = self._error, self._value
-        # The timer still holds this object until the deadline: it need not hold the answer as well.
-        self._error = self._value = None
+        self.abandon()
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback leads to this frame: a cycle
         return value
+
+    def abandon(self) -> None:
+        """Nobody waits any more. The timer may hold this object for long: it need not hold the answer too."""
+        self.ended = True
+        self._error = self._value = None
 
     def _end(self, value: Any, error: BaseException | None) -> bool:
         if self.ended:
@@ -85,13 +92,21 @@ class Reply:
 
 
 class Envelope:
-    """A message, its answer's place if somebody asked, how often it was taken out, and its fate."""
+    """A message on its way: how often it was taken out, and what became of it.
 
-    __slots__ = ("deliveries", "fate", "message", "reply", "sent_at")
+    Args:
+        message: the message.
+        reply: the answer's place, if somebody asked.
+        sent_at: on the clock of `anyio.current_time`, in seconds.
+        generation: the one incarnation that may handle it; 0 lets any.
+    """
 
-    def __init__(self, message: Any, reply: Reply | None, sent_at: float) -> None:
+    __slots__ = ("deliveries", "fate", "generation", "message", "reply", "sent_at")
+
+    def __init__(self, message: Any, reply: Reply | None, sent_at: float, generation: int = 0) -> None:
         self.message = message
         self.reply = reply
         self.sent_at = sent_at
+        self.generation = generation
         self.deliveries = 0
         self.fate: Fate | None = None

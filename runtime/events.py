@@ -60,13 +60,15 @@ class ChildExhausted(Event, frozen=True):
 
 
 class ChildStopped(Event, frozen=True):
-    """A child has stopped in order.
+    """A child was told to stop, and has stopped.
 
     Args:
         reason: why.
+        error: what its clean-up failed with.
     """
 
     reason: str
+    error: BaseException | None = None
 
 
 class ChildStuck(Event, frozen=True):

@@ -28,6 +28,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     writer: str = ""
     v: int = 1
 
+    def version(self) -> tuple[int, str]:
+        """Return what decides between two writes: the greater one wins."""
+        return (self.updated_ms, self.writer)
+
     def merged(self) -> dict[str, Any]:
         """Return the data with the three fixed fields, which data never overrides."""
         data = msgspec.json.decode(self.data)

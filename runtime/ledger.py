@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections import deque
+from collections import Counter, deque
 from datetime import UTC, datetime
 
 import msgspec
@@ -45,7 +45,7 @@ class Ledger:
 
     def __init__(self, limit: int = 16) -> None:
         self._entries: deque[Entry] = deque(maxlen=limit)
-        self.restarts = 0
+        self._restarts: Counter[str] = Counter()
 
     def write_down(
         self, actor: str, error: BaseException, message: str, backoff_s: float | None, budget_left: int
@@ -63,7 +63,11 @@ class Ledger:
             )
         )
         if backoff_s is not None:
-            self.restarts += 1
+            self._restarts[actor] += 1
+
+    def restarts(self, prefix: str = "") -> int:
+        """Return how often the actors whose name begins with `prefix` were restarted after a failure."""
+        return sum(count for actor, count in self._restarts.items() if actor.startswith(prefix))
 
     def entries(self, prefix: str = "") -> list[Entry]:
         """Return the exits of the actors whose name begins with `prefix`."""

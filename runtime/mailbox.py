@@ -28,17 +28,22 @@ class Mailbox:
         self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
         self._arrival: anyio.Event | None = None
         self._closed = False
+        self._disposed = False
         self.taken_in = 0
         self.fates: Counter[Fate] = Counter()
 
-    def put(self, envelope: Envelope) -> None:
+    def put(self, envelope: Envelope, *, own: bool = False) -> None:
         """Take a message in. Never blocks.
+
+        Args:
+            envelope: the message.
+            own: the actor itself sends it, which it may while the mailbox is closed to others.
 
         Raises:
             ActorStopped: when the actor is stopped or parked.
             MailboxFull: when as many wait as may.
         """
-        if self._closed:
+        if self._disposed or (self._closed and not own):
             raise ActorStopped(self._actor)
         try:
             self._send.send_nowait(envelope)
@@ -52,12 +57,11 @@ class Mailbox:
         """Take the next message out, or return None when none waits."""
         if self._returned:
             envelope = self._returned.popleft()
-        else:
-            try:
-                envelope = self._receive.receive_nowait()
-            except (anyio.WouldBlock, anyio.ClosedResourceError):
-                return None
+        elif self._sent_at:
+            envelope = self._receive.receive_nowait()
             self._sent_at.popleft()
+        else:
+            return None
         envelope.deliveries += 1
         return envelope
 
@@ -69,9 +73,9 @@ class Mailbox:
         """Wait until something may have come. May return early."""
         if len(self):
             return
-        self._arrival = anyio.Event()
+        self._arrival = arrival = anyio.Event()
         try:
-            await self._arrival.wait()
+            await arrival.wait()
         finally:
             self._arrival = None
 
@@ -87,6 +91,12 @@ class Mailbox:
         envelope.fate = fate
         self.fates[fate] += 1
 
+    def bury(self, envelope: Envelope) -> None:
+        """End a message as a dead letter; an ask ends with `ActorStopped`."""
+        self.settle(envelope, Fate.DEAD_LETTERED)
+        if envelope.reply is not None:
+            envelope.reply.fail(ActorStopped(self._actor))
+
     def close(self) -> None:
         """Take no more messages in; what waits can still be taken out."""
         self._closed = True
@@ -96,7 +106,7 @@ class Mailbox:
         self._closed = False
 
     def empty(self) -> list[Envelope]:
-        """Take everything out, as dead letters; asks among them end with `ActorStopped`.
+        """Take everything out, as dead letters.
 
         Returns:
             What was taken out.
@@ -104,14 +114,12 @@ class Mailbox:
         letters = []
         while (envelope := self.take()) is not None:
             letters.append(envelope)
-            self.settle(envelope, Fate.DEAD_LETTERED)
-            if envelope.reply is not None:
-                envelope.reply.fail(ActorStopped(self._actor))
+            self.bury(envelope)
         return letters
 
     def dispose(self) -> None:
         """Close the streams for good. The mailbox must be empty."""
-        self.close()
+        self._closed = self._disposed = True
         self._send.close()
         self._receive.close()
 

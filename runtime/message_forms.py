@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from botvisor.errors import MalformedMessage
-
+from .errors import MalformedMessage
 from .wire import MAX_ID_CHARS, MAX_MESSAGE_DEPTH
 
 Mode = Literal["immediate", "queued"]

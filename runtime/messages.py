@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from botvisor.errors import MalformedMessage
-
+from .errors import MalformedMessage
 from .message_forms import (
     Mode,
     iso_utc,
@@ -137,8 +136,10 @@ def compose_message(
         fields |= {"room_url": room_url, "message": payload, "mode": "queued"}
         payload = {}
     fields |= {name: value for name, value in extra.items() if value}
-    # A null counts as missing for what we add, but a mapping's own nulls are sent.
-    fields |= {name: value for name, value in payload.items() if value is not None or name not in fields}
+    # A null or an empty text counts as missing for what we add; a mapping's own are sent.
+    fields |= {
+        name: value for name, value in payload.items() if value not in (None, "") or name not in fields
+    }
     if read_id(fields["id"]) is None:
         raise MalformedMessage("its id is neither a text nor a number")
     try:

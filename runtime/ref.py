@@ -47,7 +47,7 @@ class Ref:
     async def ask(self, message: Any, *, timeout: float) -> Any:
         """Send a message and wait for the answer.
 
-        An ask that still waits in the mailbox when the actor restarts goes on waiting, until its own deadline.
+        An ask that still waits in the mailbox when the actor restarts goes on waiting, to its own deadline.
 
         Args:
             message: a frozen `msgspec.Struct`, by convention.
@@ -81,21 +81,18 @@ class Ref:
                 replies.append(self._post(message, timeout))
             except (ActorStopped, MailboxFull) as error:
                 replies.append(error)
-        answers: list[Any] = []
         try:
-            for reply in replies:
-                answers.append(await _answer(reply))
+            return [await _answer(reply) for reply in replies]
         finally:
-            for reply in replies[len(answers) :]:
+            for reply in replies:
                 if isinstance(reply, Reply):
-                    reply.ended = True
-        return answers
+                    reply.abandon()
 
     def _post(self, message: Any, timeout: float) -> Reply:
         now = anyio.current_time()
         reply = Reply(self.name, timeout)
         self._mailbox.put(Envelope(message, reply, now))
-        self._timers.at(now + timeout, reply.expire)
+        self._timers.expire_at(now + timeout, reply)
         return reply
 
 

@@ -9,14 +9,19 @@ from types import FrameType
 from typing import Any, Literal
 
 import anyio
-import sniffio
 
 Outcome = Literal["running", "returned", "failed", "unknown"]
 
 
+def on_trio() -> bool:
+    """Return whether this is called in a task of trio's, rather than of asyncio's."""
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_task())
+
+
 def current() -> Any:
     """Return the current task: an `asyncio.Task` or a `trio.lowlevel.Task`."""
-    if sniffio.current_async_library() == "trio":
+    if on_trio():
         return sys.modules["trio"].lowlevel.current_task()
     return asyncio.current_task()
 
@@ -37,7 +42,7 @@ def on_end(task: Any, call: Callable[[], None]) -> None:
 
 
 def cancel_natively(task: Any) -> bool:
-    """Cancel a task in its event loop's own way, where that differs from a scope's. Returns whether it does."""
+    """Cancel a task in its event loop's own way, if that is not a scope's. Returns whether it is not."""
     if isinstance(task, asyncio.Future):
         task.cancel()
         return True
@@ -54,7 +59,7 @@ def detach(run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
     Returns:
         The task: the event loop itself holds no strong reference to it.
     """
-    if sniffio.current_async_library() == "trio":
+    if on_trio():
         return sys.modules["trio"].lowlevel.spawn_system_task(run, name=name)
     return asyncio.get_running_loop().create_task(run(), name=name)
 

@@ -9,18 +9,33 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
+
+_PRUNE_FROM = 1024  # entries; a smaller heap is left alone
+
+
+class Expiring(Protocol):
+    """Something that has a deadline, and may end before it."""
+
+    ended: bool
+
+    def expire(self) -> object:
+        """Carry out what the deadline means. Must neither block nor raise."""
+        ...
 
 
 class Timers:
     """A heap of deadlines, swept by one task."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Callable[[], object]]] = []
+        self._heap: list[tuple[float, int, Expiring]] = []
         self._order = itertools.count()
+        self._prune_at = _PRUNE_FROM
         self._sleeping_until = -math.inf
         self._earlier: anyio.Event | None = None
+        self._lag_s = 0.0
 
     def at(self, deadline: float, call: Callable[[], object]) -> None:
         """Call a function once a deadline has passed.
@@ -31,21 +46,54 @@ class Timers:
             deadline: on the clock of `anyio.current_time`, in seconds.
             call: must neither block nor raise.
         """
-        heapq.heappush(self._heap, (deadline, next(self._order), call))
+        self.expire_at(deadline, _Call(call))
+
+    def expire_at(self, deadline: float, item: Expiring) -> None:
+        """Expire something once a deadline has passed, unless it has ended by then."""
+        if deadline == math.inf:
+            return
+        if len(self._heap) >= self._prune_at:
+            self._prune()
+        heapq.heappush(self._heap, (deadline, next(self._order), item))
         if deadline < self._sleeping_until and self._earlier is not None:
             self._earlier.set()
 
+    def take_lag_s(self) -> float:
+        """Return how late a deadline was noticed, at worst, since this was called before; in seconds."""
+        lag_s, self._lag_s = self._lag_s, 0.0
+        return lag_s
+
     async def run(self) -> None:
         """Sweep until cancelled."""
-        heap = self._heap
         while True:
-            now = anyio.current_time()
-            while heap and heap[0][0] <= now:
-                heapq.heappop(heap)[2]()
-            self._earlier = anyio.Event()
-            self._sleeping_until = heap[0][0] if heap else math.inf
+            self._sweep(anyio.current_time())
+            self._earlier = earlier = anyio.Event()
+            self._sleeping_until = until = self._heap[0][0] if self._heap else math.inf
             try:
-                with anyio.CancelScope(deadline=self._sleeping_until):
-                    await self._earlier.wait()
+                with anyio.CancelScope(deadline=until):
+                    await earlier.wait()
             finally:
                 self._sleeping_until = -math.inf
+            self._lag_s = max(self._lag_s, anyio.current_time() - until)
+
+    def _sweep(self, now: float) -> None:
+        # What has ended goes as soon as it is on top: the next wait is for something that still matters.
+        heap = self._heap
+        while heap and (heap[0][0] <= now or heap[0][2].ended):
+            item = heapq.heappop(heap)[2]
+            if not item.ended:
+                item.expire()
+
+    def _prune(self) -> None:
+        # Most asks end long before their deadlines: the heap would hold those of the last seconds.
+        self._heap[:] = [entry for entry in self._heap if not entry[2].ended]
+        heapq.heapify(self._heap)
+        self._prune_at = max(_PRUNE_FROM, 2 * len(self._heap))
+
+
+class _Call:
+    __slots__ = ("ended", "expire")
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.ended = False
+        self.expire = call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from botvisor.config.settings import valid_bot_id as valid_bot_id
+from botvisor.config.rules import valid_bot_id as valid_bot_id
 
 from .room import room_hash
 

@@ -43,7 +43,7 @@ def typing() -> bool:
 
 def layers() -> bool:
     """Imports go one way: the contracts are in pyproject.toml."""
-    return ran(str(BIN / "lint-imports"))
+    return ran(str(BIN / "lint-imports"), "--no-logo")
 
 
 def length() -> bool:
@@ -77,8 +77,10 @@ def main() -> int:
         description=f"Runs the steps named, or all of them:\n\n{names}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("step", nargs="*", choices=[[], *STEPS], metavar="step", help="such as: types layers")
+    parser.add_argument("step", nargs="*", help="such as: types layers")
     chosen = parser.parse_args().step or list(STEPS)
+    if unknown := set(chosen) - STEPS.keys():
+        parser.error(f"no such step: {', '.join(sorted(unknown))}")
 
     verdicts = {}
     for name in chosen:

@@ -14,11 +14,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+lock_file = Path(__file__).open()  # noqa: SIM115 - held until the process ends
 PACKAGE_FOLDERS = ("runtime", "actors", "config")
 STATE_FILE = "setup-state.json"
 INSTALL_OPTIONS = {
@@ -47,6 +47,8 @@ class Venv:
         self.extent = extent
         self.path = ROOT / (".venv-lowest" if extent == "lowest" else ".venv")
         self.python = str(self.path / "bin" / "python")
+        self.uv_install = [self.python, "-m", "uv", "pip", "install", "-q", "--python", self.python]
+        self.inputs = {"pyproject": pyproject_digest(), "files": files_digest()}
 
     def state(self) -> dict[str, str]:
         try:
@@ -56,12 +58,7 @@ class Venv:
 
     def remember(self, progress: str) -> None:
         """Record how far the set-up came; an interrupted one is left at ``busy``."""
-        state = {
-            "progress": progress,
-            "place": str(self.path),
-            "extent": self.extent,
-            "inputs": inputs_digest(),
-        }
+        state = {"progress": progress, "place": str(self.path), "extent": self.extent, **self.inputs}
         new = self.path / f"{STATE_FILE}.new"
         new.write_text(json.dumps(state))
         new.replace(self.path / STATE_FILE)
@@ -71,7 +68,7 @@ class Venv:
         return (
             state.get("progress") == "ready"
             and state["extent"] in (self.extent, "dev")
-            and state["inputs"] == inputs_digest()
+            and self.inputs.items() <= state.items()
             and editable_links_exist()
             and self.is_usable()
         )
@@ -87,60 +84,78 @@ class Venv:
 
 
 def main() -> int:
-    venv = Venv(sys.argv[1])
-    if venv.is_ready():
+    extent = sys.argv[1]
+    if Venv(extent).is_ready():
         return 0
-    with set_up_lock():
-        if venv.is_ready():  # another run made it while this one waited
-            return 0
-        started = time.monotonic()
-        try:
-            make(venv)
-        except SetupFailed as failure:
-            say(f"setting up {venv.path.name} failed: {failure}")
-            return 1
-        say(f"{venv.path.name} is ready after {time.monotonic() - started:.0f} s")
+    take_lock()
+    venv = Venv(extent)
+    if venv.is_ready():  # another run made it while this one waited
+        return 0
+    started = time.monotonic()
+    try:
+        make(venv)
+    except SetupFailed as failure:
+        say(f"setting up {venv.path.name} failed: {failure}")
+        return 1
+    say(f"{venv.path.name} is ready after {time.monotonic() - started:.0f} s")
     return 0
 
 
 def make(venv: Venv) -> None:
+    before = venv.state()
     if venv.is_usable():
         say(f"updating {venv.path.name}…")
-        if venv.state().get("extent") == "dev":
+        if before.get("extent") == "dev":
             venv.extent = "dev"
         venv.remember("busy")
     else:
         say(f"setting up {venv.path.name} (first run, about 20 s)…")
-        try:
-            shutil.rmtree(venv.path, ignore_errors=True)
-            venv.path.mkdir(exist_ok=True)
-            (venv.path / ".gitignore").write_text("*\n")
-            venv.remember("busy")
-        except OSError as error:
-            raise SetupFailed(f"cannot write there: {error}") from error
-        run(base_python(), "-m", "venv", str(venv.path))
-        run(venv.python, "-m", "pip", "install", "--quiet", "uv")
+        create(venv)
+        before = {}
+    same = {"progress": "ready", "extent": venv.extent, "pyproject": venv.inputs["pyproject"]}
     try:
-        install(venv)
+        if same.items() <= before.items():
+            link_files(venv)
+        else:
+            install(venv)
     except SetupFailed:
         venv.remember("failed")  # nothing is half-made: the next run tries again in place
         raise
     venv.remember("ready")
 
 
-def install(venv: Venv) -> None:
-    options = [*INSTALL_OPTIONS[venv.extent], "--editable", "."]
-    uv_pip = [str(venv.path / "bin" / "uv"), "pip", "install", "--quiet", "--python", venv.python]
+def create(venv: Venv) -> None:
+    """Make the empty environment, with nothing of an older or half-made one, and uv in it."""
     try:
-        run(*uv_pip, "--reinstall-package", "botvisor", *options)
+        shutil.rmtree(venv.path, ignore_errors=True)
+        venv.path.mkdir(exist_ok=True)
+        (venv.path / ".gitignore").write_text("*\n")
+        venv.remember("busy")
+    except OSError as error:
+        raise SetupFailed(f"cannot write there: {error}") from error
+    run(base_python(), "-m", "venv", str(venv.path))
+    run(venv.python, "-m", "pip", "install", "-qq", "uv")
+
+
+def install(venv: Venv) -> None:
+    """Install botvisor, what it needs, and what builds it."""
+    builders = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    options = [*INSTALL_OPTIONS[venv.extent], *builders, "--editable", "."]
+    try:
+        run(*venv.uv_install, "--reinstall-package", "botvisor", *options)
     except SetupFailed:
         if venv.extent == "lowest":
             raise
         # pip has its own mirrors and certificates, and it was able to fetch uv.
         say("uv could not install the packages: trying pip, which takes longer…")
-        pip = [venv.python, "-m", "pip", "install", "--quiet"]
+        pip = [venv.python, "-m", "pip", "install", "-qq"]
         run(*pip, "pip>=25.1")
         run(*pip, *options)
+
+
+def link_files(venv: Venv) -> None:
+    """Install botvisor anew because files came or went; this needs no network."""
+    run(*venv.uv_install, "--no-deps", "--no-build-isolation", "--reinstall-package", "botvisor", "-e", ".")
 
 
 def run(*command: str) -> None:
@@ -148,13 +163,21 @@ def run(*command: str) -> None:
     environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0"}
     environment.setdefault("UV_LINK_MODE", "copy")  # a cache on another disk is no reason to warn
     environment.setdefault("UV_COMPILE_BYTECODE", "1")  # pays at every later start
-    if subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL).returncode != 0:
+    # The child holds the lock too: should this process be killed, the next one waits for the child.
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, pass_fds=[lock_file.fileno()]
+    )
+    if result.returncode != 0:
         raise SetupFailed(" ".join(command))
 
 
-def inputs_digest() -> str:
-    """Digest what an editable install depends on: pyproject.toml and the names of the packages' files."""
-    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
+def pyproject_digest() -> str:
+    return hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+
+
+def files_digest() -> str:
+    """Digest the names of the packages' files: a strict editable install links each of them."""
+    digest = hashlib.sha256()
     for folder in PACKAGE_FOLDERS:
         for file in sorted((ROOT / folder).rglob("*")):
             if file.is_file() and file.suffix != ".pyc" and not file.name.startswith("."):
@@ -179,16 +202,13 @@ def probe(python: str) -> list[str]:
     return result.stdout.split() or [""]
 
 
-@contextmanager
-def set_up_lock() -> Iterator[None]:
-    """Let one set-up run at a time; the kernel frees the lock of one that died."""
-    with Path(__file__).open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another set-up of this folder…")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def take_lock() -> None:
+    """Let one set-up run at a time; the kernel frees the lock with the last process that holds it."""
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("waiting for another set-up of this folder…")
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
 
 
 def say(text: str) -> None:

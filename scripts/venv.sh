@@ -1,9 +1,9 @@
 # Sourced by the scripts beside it, with $root set. `set_up_venv run|dev|lowest` makes or reuses a
 # virtual environment and leaves its folder in $venv.
-# shellcheck shell=sh disable=SC2034  # $venv is read by the script that sources this file
+# shellcheck shell=sh disable=SC2034,SC2154  # $venv is read, and $root set, by that script
 
 # What the caller's shell may hold and a fresh virtual environment must not see.
-unset PYTHONHOME PYTHONPATH PYTHONSTARTUP VIRTUAL_ENV CDPATH
+unset PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP VIRTUAL_ENV CDPATH
 umask u+rwx
 if [ -n "${TMPDIR-}" ] && ! { [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }; then
     unset TMPDIR

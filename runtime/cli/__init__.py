@@ -1,1 +1,3 @@
 """The operator commands of the `botvisor` console script."""
+
+from .program import main as main

@@ -1,1 +1,8 @@
 """Helpers for testing bots: in-memory store, fake bot, fault hooks, virtual time."""
+
+from .clock import virtual_time as virtual_time
+from .fake_bot import FakeBot as FakeBot
+from .fake_bot import fake_bot as fake_bot
+from .faults import crash as crash
+from .memory import MemoryDoorbell as MemoryDoorbell
+from .memory import MemoryStore as MemoryStore

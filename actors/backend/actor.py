@@ -1,0 +1,61 @@
+"""The backend actor: all store I/O of a process, one batch at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from botvisor.actor import BatchActor, Context
+from botvisor.logs import Log
+from botvisor.store import Command, Store, Sweep
+
+SWEEP_EVERY_S = 3600.0
+
+
+class SweepNow(msgspec.Struct, frozen=True):
+    """Delete what has expired: an hour has passed."""
+
+
+class BackendActor(BatchActor):
+    """One incarnation of the backend. What waits in its mailbox while a batch is in flight is the next batch.
+
+    Args:
+        store: carries the batches out.
+        log: where it says what it does.
+    """
+
+    def __init__(self, store: Store, log: Log) -> None:
+        self._store = store
+        self._log = log
+
+    async def start(self, ctx: Context) -> None:
+        """Delete what earlier runs left."""
+        self._ctx = ctx
+        ctx.tell(SweepNow())
+
+    async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
+        """Carry out a batch of commands."""
+        if any(isinstance(message, SweepNow) for message in messages):
+            self._ctx.tell_after(SWEEP_EVERY_S, SweepNow())
+        commands = [Sweep() if isinstance(message, SweepNow) else message for message in messages]
+        unknown = [type(command).__name__ for command in commands if not isinstance(command, Command)]
+        if unknown:
+            raise TypeError(f"BackendActor cannot handle {unknown[0]}")
+        began = time.perf_counter()
+        results = await self._store.execute(commands)
+        self._log.timing(
+            "client", f"{len(commands)} commands took {(time.perf_counter() - began) * 1000:.2f} ms"
+        )
+        for command, result in zip(commands, results, strict=True):
+            if isinstance(command, Sweep):
+                self._told_sweep(result)
+        return results
+
+    def _told_sweep(self, result: Any) -> None:
+        if isinstance(result, Exception):
+            self._log.warning("client", f"Could not delete what has expired: {result}")
+        elif result:
+            self._log.info("client", f"Deleted {result} expired files")

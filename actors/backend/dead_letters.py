@@ -1,0 +1,142 @@
+"""Dead letters: messages given up, with the reason, for operators to see."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from botvisor.errors import MalformedMessage, StoreError
+from botvisor.message_forms import parse_object
+from botvisor.store import QueuedMessage
+from botvisor.wire import DEAD_DIR, DEAD_LIMIT, MAX_MESSAGE_BYTES, MESSAGE_SUFFIX, VERSION
+
+from .directory import Directory, FileContent
+from .spool_names import digest
+
+_UNREAD_SUFFIX = ".unread"
+# Base64 makes four bytes of three; the other fields are short.
+_RECORD_LIMIT = 2 * MAX_MESSAGE_BYTES
+_KEY_FROM_END = -len(f".{digest('')}{MESSAGE_SUFFIX}")
+
+
+class DeadLetter(msgspec.Struct, kw_only=True):
+    """A message that was given up, as its file holds it.
+
+    Args:
+        reason: why it was given up.
+        queue: the queue, in words.
+        name: its file's name.
+        tries: how often it was claimed.
+        stored_at: when it was stored, in seconds since the epoch.
+        at: when it was given up, in seconds since the epoch.
+        message: the message, if it is a JSON object.
+        bytes: its bytes in Base64, if it is not; neither, when it was too large to be read.
+        v: the version of this object.
+    """
+
+    reason: str
+    queue: str
+    name: str
+    tries: int = 0
+    stored_at: float = 0.0
+    at: float = 0.0
+    message: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    bytes: str | msgspec.UnsetType = msgspec.UNSET
+    v: int = VERSION
+
+
+class DeadLetters:
+    """The dead letters of a spool: at most `DEAD_LIMIT`, the oldest are dropped.
+
+    A letter is named by its queue and its message's id: to write it again changes nothing.
+
+    Args:
+        spool: the spool's directory; the dead letters are inside.
+    """
+
+    def __init__(self, spool: Directory) -> None:
+        self.directory = spool.sub(DEAD_DIR)
+
+    def take(
+        self,
+        lease: str,
+        message_id: str,
+        letter: DeadLetter,
+        content: FileContent,
+        source: Directory,
+        file_name: str,
+    ) -> None:
+        """Write a dead letter to disk, then take its message away from where it is.
+
+        A message that is too large is never read: its file is kept beside the letter.
+
+        Args:
+            lease: what the queue is named by in file names.
+            message_id: what the message is known by.
+            letter: the letter; time and content are added to it.
+            content: what the message's file holds.
+            source: where that file is.
+            file_name: its name there.
+
+        Raises:
+            StoreUnavailable: when the letter cannot be written; the message is where it was then.
+        """
+        letter = msgspec.structs.replace(letter, at=time.time())
+        if content.too_large:
+            letter.reason = f"{content.stat.st_size} bytes, more than {MAX_MESSAGE_BYTES}"
+        else:
+            try:
+                parse_object(content.raw)
+                letter.message = msgspec.Raw(content.raw)
+            except MalformedMessage:
+                letter.bytes = base64.b64encode(content.raw).decode()
+        self.directory.write(_name(lease, message_id), msgspec.json.encode(letter))
+        if content.too_large:
+            source.move(file_name, self.directory, _name(lease, message_id, _UNREAD_SUFFIX))
+        else:
+            source.remove(file_name)
+        self._trim()
+
+    def holds(self, lease: str, message_id: str) -> bool:
+        """Return whether a queue's message was given up."""
+        return self.directory.stat(_name(lease, message_id)) is not None
+
+    def of(self, lease: str) -> Iterator[QueuedMessage]:
+        """Go through a queue's dead letters, in no order."""
+        for entry in self.directory.entries():
+            # Only this queue's: "a." begins the letters of "a.b" as well.
+            if not entry.name.endswith(MESSAGE_SUFFIX) or entry.name[:_KEY_FROM_END] != lease:
+                continue
+            with contextlib.suppress(StoreError, msgspec.MsgspecError, ValueError):
+                found = self.directory.read(entry.name, _RECORD_LIMIT)
+                if found is not None:
+                    yield _queued(msgspec.json.decode(found.raw, type=DeadLetter))
+
+    def _trim(self) -> None:
+        letters = [entry.name for entry in self.directory.entries() if entry.name.endswith(MESSAGE_SUFFIX)]
+        if len(letters) <= DEAD_LIMIT:
+            return
+        ages = [(found.st_mtime_ns, name) for name in letters if (found := self.directory.stat(name))]
+        for _, name in sorted(ages)[:-DEAD_LIMIT]:
+            self.directory.remove(name)
+            self.directory.remove(name.removesuffix(MESSAGE_SUFFIX) + _UNREAD_SUFFIX)
+
+
+def _name(lease: str, message_id: str, suffix: str = MESSAGE_SUFFIX) -> str:
+    return f"{lease}.{digest(message_id)}{suffix}"
+
+
+def _queued(letter: DeadLetter) -> QueuedMessage:
+    raw = bytes(letter.message) if letter.message else base64.b64decode(letter.bytes or "")
+    return QueuedMessage(
+        raw=raw,
+        name=letter.name,
+        state="dead",
+        tries=letter.tries,
+        reason=letter.reason,
+        stored_at=letter.stored_at,
+    )

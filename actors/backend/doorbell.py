@@ -1,0 +1,138 @@
+"""The spool's doorbell: who waits for a queue is told when a file for it comes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+import anyio
+
+from botvisor.store import Queue
+
+from .directory_watch import DirectoryWatch, InotifyWatch, PollingWatch
+from .spool import Spool
+from .spool_names import prefix_of
+
+# How often to see that the directory is still the one that is watched.
+_CHECK_S = 1.0
+# Files that nothing tells of, such as those another host writes to a shared directory, are found by listing.
+_LIST_S = 30.0
+
+
+class SpoolDoorbell:
+    """Rings when admin messages or control objects come to the spool, and when a resting file is due.
+
+    The kernel tells of new files where it can (inotify); elsewhere the directory is compared every 50 ms.
+    Subscribe before you look: a ring that came first is not repeated.
+
+    Args:
+        spool: the spool.
+        inotify: whether to use inotify where there is.
+    """
+
+    def __init__(self, spool: Spool, *, inotify: bool = True) -> None:
+        self._spool = spool
+        self._inotify = inotify
+        self._rings: dict[str | None, dict[object, Callable[[], None]]] = {}
+
+    def subscribe(self, target: Queue | str, ring: Callable[[], None]) -> Callable[[], None]:
+        """See `Doorbell`."""
+        prefix = self._spool.prefix(target)
+        key = object()
+        self._rings.setdefault(prefix, {})[key] = ring
+        return lambda: self._end(prefix, key)
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """See `Doorbell`. It makes the directory if need be, and follows it when it is made anew.
+
+        Raises:
+            UnsafeDirectory: when the directory is not ours alone.
+            StoreUnavailable: when it cannot be made or read.
+        """
+        directory, index = self._spool.directory, self._spool.index
+        begun = False
+        while True:
+            await anyio.to_thread.run_sync(directory.ready)
+            stamp = await anyio.to_thread.run_sync(directory.stamp)
+            watch = await self._open_watch()
+            try:
+                index.fed = True
+                index.rescan()
+                if not begun:
+                    begun = True
+                    started()
+                self._ring_all()
+                await self._listen(watch, stamp and stamp[:2])
+            finally:
+                index.fed = False
+                watch.close()
+
+    async def _open_watch(self) -> DirectoryWatch:
+        if self._inotify:
+            watch = InotifyWatch(self._spool.directory)
+            try:
+                await anyio.to_thread.run_sync(watch.open)
+                return watch
+            except (ImportError, OSError) as error:
+                watch.close()
+                self._inotify = False
+                hint = "; raise fs.inotify.max_user_instances" if sys.platform == "linux" else ""
+                self._spool.notify(
+                    "WARNING", f"no inotify for {self._spool.directory}: polling every 50 ms ({error}){hint}"
+                )
+        polling = PollingWatch(self._spool.directory, self._is_wanted)
+        await anyio.to_thread.run_sync(polling.open)
+        return polling
+
+    async def _listen(self, watch: DirectoryWatch, watched: tuple[int, int] | None) -> None:
+        """Ring until something was missed, or the directory is another one."""
+        directory, index = self._spool.directory, self._spool.index
+        now = time.monotonic()
+        check_at, list_at = now + _CHECK_S, now + _LIST_S
+        while True:
+            names = await watch.wait(max(0.0, min(check_at, index.next_due()) - time.monotonic()))
+            if names is None:
+                return
+            self._arrived(names)
+            now = time.monotonic()
+            for prefix in index.due_prefixes(now):
+                self._ring(prefix)
+            if now >= check_at:
+                check_at = now + _CHECK_S
+                stamp = await anyio.to_thread.run_sync(directory.stamp)
+                if stamp is None or stamp[:2] != watched:
+                    return
+            if now >= list_at:
+                list_at = now + _LIST_S
+                self._arrived(await anyio.to_thread.run_sync(self._list))
+
+    def _end(self, prefix: str | None, key: object) -> None:
+        rings = self._rings.get(prefix, {})
+        rings.pop(key, None)
+        if not rings:
+            self._rings.pop(prefix, None)
+
+    def _list(self) -> list[str]:
+        return [entry.name for entry in self._spool.directory.entries() if self._is_wanted(entry.name)]
+
+    def _is_wanted(self, name: str) -> bool:
+        prefix = prefix_of(name)
+        return prefix is not None and (prefix in self._rings or self._spool.index.serves(prefix))
+
+    def _arrived(self, names: Iterable[str]) -> None:
+        prefixes = set()
+        for name in names:
+            if self._is_wanted(name):
+                self._spool.index.note(name)
+                prefixes.add(prefix_of(name))
+        for prefix in prefixes:
+            self._ring(prefix)
+
+    def _ring(self, prefix: str | None) -> None:
+        for ring in list(self._rings.get(prefix, {}).values()):
+            ring()
+
+    def _ring_all(self) -> None:
+        for prefix in list(self._rings):
+            self._ring(prefix)

@@ -1,0 +1,126 @@
+"""The store on files: heartbeats, identities and the spool of admin messages, without a server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+
+from botvisor.config.settings import Settings
+from botvisor.errors import StoreUnavailable
+from botvisor.store import (
+    AcquireLease,
+    BuryMessage,
+    CleanUpIdentities,
+    Command,
+    ListHeartbeats,
+    ListIdentities,
+    ListMessages,
+    NextMessage,
+    PushControl,
+    PushMessage,
+    ReadHeartbeat,
+    ReadIdentity,
+    ReadReceipt,
+    ReleaseLease,
+    ReturnMessage,
+    Sweep,
+    TakeControl,
+    WriteHeartbeat,
+    WriteIdentity,
+)
+
+from .directory import Directory
+from .heartbeat_files import HeartbeatFiles
+from .identity_files import IdentityFiles
+from .os_errors import unavailable
+from .quarantine import Notify
+from .spool import Spool
+from .sweep import Sweeper
+
+# Half of a command's deadline: the other half is for the batch itself.
+_BUSY_LIMIT_S = 1.0
+
+
+class FileStore:
+    """A store on the files of this host.
+
+    A batch costs one hop to a thread. Directories are made when they are first used.
+
+    Args:
+        settings: where the directories are, and whether rooms differ in the case of their path.
+        notify: told, with a level and a text, of files that were put into quarantine or cannot be read; from
+            any thread.
+
+    Attributes:
+        spool: the spool, for its doorbell.
+    """
+
+    def __init__(self, settings: Settings, notify: Notify | None = None) -> None:
+        notify = notify or _ignore
+        self.spool = Spool(
+            settings.admin_message_dir, lower_path=settings.canonicalize_lower_path, notify=notify
+        )
+        heartbeats = HeartbeatFiles(Directory(settings.heartbeat_dir), notify)
+        identities = IdentityFiles(Directory(settings.identity_dir))
+        sweeper = Sweeper(self.spool.directory, heartbeats.directory, identities.directory)
+        self._handlers: dict[type[Command], Callable[[Any], Any]] = {
+            WriteHeartbeat: heartbeats.write,
+            ReadHeartbeat: heartbeats.read,
+            ListHeartbeats: heartbeats.list,
+            WriteIdentity: identities.write,
+            ReadIdentity: identities.read,
+            ListIdentities: identities.list,
+            CleanUpIdentities: identities.clean_up,
+            PushMessage: self.spool.push,
+            AcquireLease: self.spool.acquire,
+            ReleaseLease: self.spool.release,
+            NextMessage: self.spool.next,
+            ReturnMessage: self.spool.put_back,
+            BuryMessage: self.spool.bury,
+            ReadReceipt: self.spool.receipt,
+            ListMessages: self.spool.messages,
+            PushControl: self.spool.push_control,
+            TakeControl: self.spool.take_control,
+            Sweep: lambda _: sweeper.sweep(),
+        }
+        self._lock = threading.Lock()
+        self._limiter = anyio.CapacityLimiter(1)
+
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out a batch, in order, in one thread; see `Store`.
+
+        A batch that is cancelled runs to its end in its thread, and the next one waits for that: for at most
+        a second, then it is answered with `StoreUnavailable`.
+        """
+        return await anyio.to_thread.run_sync(
+            self._run, tuple(commands), abandon_on_cancel=True, limiter=self._limiter
+        )
+
+    def close(self) -> None:
+        """Let go of every lease without giving it up, as the end of the process would."""
+        with self._lock:
+            self.spool.close()
+
+    def _run(self, commands: tuple[Command, ...]) -> list[Any]:
+        if not self._lock.acquire(timeout=_BUSY_LIMIT_S):
+            busy = StoreUnavailable(f"the files of {self.spool.directory} are busy with an earlier batch")
+            return [busy] * len(commands)
+        try:
+            return [self._answer(command) for command in commands]
+        finally:
+            self._lock.release()
+
+    def _answer(self, command: Command) -> Any:
+        try:
+            return self._handlers[type(command)](command)
+        except OSError as error:
+            return unavailable(error)
+        except Exception as error:
+            return error
+
+
+def _ignore(_level: str, _text: str) -> None:
+    pass

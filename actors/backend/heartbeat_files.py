@@ -1,0 +1,58 @@
+"""Heartbeats as files: one for each bot, replaced by each beat."""
+
+from __future__ import annotations
+
+from botvisor.errors import MalformedMessage
+from botvisor.heartbeat import Heartbeat, from_json, to_json
+from botvisor.store import ListHeartbeats, ReadHeartbeat, WriteHeartbeat
+from botvisor.wire import MAX_MESSAGE_BYTES, heartbeat_file
+
+from .directory import Directory, UnsafeFile
+from .quarantine import Notify
+
+_SUFFIX = ".json"
+_REMEMBERED = 1_000
+
+
+class HeartbeatFiles:
+    """The heartbeats of a host.
+
+    Args:
+        directory: where they are.
+        notify: told once of each file that cannot be read. It stays: its bot may be a newer version, and a
+            lost one's file expires.
+    """
+
+    def __init__(self, directory: Directory, notify: Notify) -> None:
+        self.directory = directory
+        self._notify = notify
+        self._told: set[str] = set()
+
+    def write(self, command: WriteHeartbeat) -> None:
+        """See `WriteHeartbeat`. It is not synced: the next one is seconds away."""
+        self.directory.write(heartbeat_file(command.bot_id), to_json(command.fields), sync=False)
+
+    def read(self, command: ReadHeartbeat) -> Heartbeat | None:
+        """See `ReadHeartbeat`: None as well when it cannot be read."""
+        return self._read(heartbeat_file(command.bot_id))
+
+    def list(self, _: ListHeartbeats) -> list[Heartbeat]:
+        """See `ListHeartbeats`: those that cannot be read are left out."""
+        names = sorted(entry.name for entry in self.directory.entries() if entry.name.endswith(_SUFFIX))
+        return [heartbeat for name in names if (heartbeat := self._read(name)) is not None]
+
+    def _read(self, name: str) -> Heartbeat | None:
+        try:
+            found = self.directory.read(name, MAX_MESSAGE_BYTES)
+            if found is None:
+                return None
+            if found.too_large:
+                raise MalformedMessage(f"heartbeat: more than {MAX_MESSAGE_BYTES} bytes")
+            heartbeat = from_json(found.raw)
+            self._told.discard(name)
+            return heartbeat
+        except (MalformedMessage, UnsafeFile) as error:
+            if name not in self._told and len(self._told) < _REMEMBERED:
+                self._told.add(name)
+                self._notify("WARNING", f"the heartbeat {self.directory}/{name!r} cannot be read: {error}")
+            return None

@@ -1,0 +1,53 @@
+"""Retry: tries again what failed for want of a store, within one deadline for the batch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from botvisor.errors import StoreUnavailable
+from botvisor.logs import Log
+from botvisor.store import Command, Store
+
+ATTEMPTS = 3
+DEADLINE_S = 2.0
+BACKOFF_MIN_S = 0.05
+BACKOFF_MAX_S = 0.5
+
+
+class RetryingStore:
+    """A store round another one. Every command can be repeated without harm, so repeating is safe.
+
+    Args:
+        store: the other one.
+        log: where it says what it does.
+        seed: of the jitter; None draws one.
+    """
+
+    def __init__(self, store: Store, log: Log, *, seed: int | None = None) -> None:
+        self._store = store
+        self._log = log
+        self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
+
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out a batch, trying up to three times, within two seconds."""
+        results: list[Any] = [StoreUnavailable(f"no answer within {DEADLINE_S:g} s")] * len(commands)
+        with anyio.move_on_after(DEADLINE_S):
+            pending = list(range(len(commands)))
+            for attempt in range(ATTEMPTS):
+                answers = await self._store.execute([commands[place] for place in pending])
+                for place, answer in zip(pending, answers, strict=True):
+                    results[place] = answer
+                pending = [place for place in pending if isinstance(results[place], StoreUnavailable)]
+                if not pending or attempt == ATTEMPTS - 1:
+                    break
+                self._log.warning("client", f"Trying {len(pending)} commands again: {results[pending[0]]}")
+                await anyio.sleep(self._backoff_s(attempt))
+        return results
+
+    def _backoff_s(self, attempt: int) -> float:
+        # Full jitter: callers that failed together must not come back together.
+        return self._random.uniform(BACKOFF_MIN_S, min(BACKOFF_MAX_S, BACKOFF_MIN_S * 4.0 ** (attempt + 1)))

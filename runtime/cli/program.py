@@ -1,0 +1,95 @@
+"""The `botvisor` command: its arguments, its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+
+from botvisor.config import Settings, load_settings
+from botvisor.errors import BotvisorError
+
+from .commands import control, ps, send
+
+_EPILOG = """\
+The settings come from the environment, as the bots' own do: see docs/wire.md.
+Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 4 the awaited state was not reached.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the command line without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return anyio.run(_run, options, load_settings())
+    except (BotvisorError, ValueError) as error:
+        print(f"botvisor: {error}", file=sys.stderr)  # noqa: T201 - a command for a terminal
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _run(options: argparse.Namespace, settings: Settings) -> int:
+    code: int = await options.command(options, settings)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="botvisor",
+        description="See the bots that run, send them messages, and stop them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"botvisor {importlib.metadata.version('botvisor')}"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    one = _add(commands, "ps", ps, "list the bots, their health and when they were last seen")
+    one.add_argument("--all", action="store_true", help="also those that stopped or were lost")
+
+    one = _add(commands, "send", send, "send a message to a bot, or to the bot of a room")
+    one.add_argument("target", metavar="BOT|ROOM", help="a bot's id, or a room's URL")
+    one.add_argument("text", metavar="TEXT", help="what to say")
+    one.add_argument(
+        "--wait", type=_seconds, metavar="S", help="wait up to S seconds for the bot to handle it"
+    )
+    one.add_argument("--mode", choices=["immediate", "queued"], default="queued", help="default: queued")
+    one.add_argument("--sender", metavar="NAME", help="who you are, as the bot is told")
+
+    for name, text in (
+        ("stop", "stop a bot, as SIGTERM does"),
+        ("drain", "let a bot take no more messages, and end when its main ends"),
+    ):
+        one = _add(commands, name, control, text)
+        one.add_argument("target", metavar="BOT", help="the bot's id")
+    one = _add(commands, "restart", control, "restart one actor of a bot; its restart budget is not charged")
+    one.add_argument("target", metavar="BOT", help="the bot's id")
+    one.add_argument("actor", metavar="ACTOR", choices=["identity", "heartbeat", "inbox"], help="%(choices)s")
+    return parser
+
+
+def _add(commands: Any, name: str, command: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text}.".capitalize())
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(command=command, name=name, actor=None)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"a number of seconds from 0 to a million, not {text}")
+    return value

@@ -1,0 +1,46 @@
+"""Control commands: what an operator tells a bot, and `main` never sees."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import MalformedMessage
+
+Command = Literal["stop", "drain", "restart"]
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """A command to a bot.
+
+    Args:
+        id: unique to this command.
+        command: ``stop``: as SIGTERM does; ``drain``: take no more messages and end when `main` ends, however
+            long that takes; ``restart``: restart an actor (``arguments: {"actor": …}``).
+        arguments: what the command needs.
+        sender: who sent it.
+        v: the version of this object.
+    """
+
+    id: str
+    command: Command
+    arguments: dict[str, Any] = {}
+    sender: str = ""
+    v: int = 1
+
+    def __str__(self) -> str:
+        actor = self.arguments.get("actor")
+        return f"{self.command} {actor}" if actor else self.command
+
+
+def decode_control(raw: bytes) -> Control:
+    """Return the command in these bytes.
+
+    Raises:
+        MalformedMessage: when they hold none that this version knows.
+    """
+    try:
+        return msgspec.json.decode(raw, type=Control)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"control: {error}") from error

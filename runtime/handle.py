@@ -1,0 +1,221 @@
+"""One running bot, from outside: its life is conducted here, and its end is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+
+from .bot import Bot
+from .child import Record
+from .errors import describe
+from .main import MainTask
+from .supervisor import Supervisor
+from .vitals import Vitals
+
+CANCEL_GRACE_S = 5.0  # between a native cancel and the scope's
+
+
+class Outcome(msgspec.Struct):
+    """How a bot ended.
+
+    Args:
+        value: what `main` returned.
+        error: what it raised, or what else ended the bot.
+        exit: the `SystemExit` it raised.
+        cancelled: it had to be cancelled.
+        reason: why the bot was to stop; empty when `main` ended by itself.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    exit: SystemExit | None = None
+    cancelled: bool = False
+    reason: str = ""
+
+    def exit_text(self) -> str:
+        """Return how it ended, in a few words."""
+        if self.error is not None:
+            return describe(self.error)[:200]
+        if self.exit is not None:
+            return f"exit {self.exit.code or 0}"
+        return "cancelled" if self.cancelled else "returned"
+
+
+class Significant(Protocol):
+    """What a bot lives for: `main`, or the block of an `open_bot`."""
+
+    async def end(self, reason: str, grace_s: float) -> None:
+        """Let it end within its grace, then cancel it; return when it has ended, or is stuck."""
+        ...
+
+    def fill_in(self, outcome: Outcome) -> None:
+        """Tell how it ended."""
+        ...
+
+
+class SupervisedMain:
+    """`main` as the significant child.
+
+    Args:
+        task: runs it.
+        supervisor: supervises it.
+    """
+
+    def __init__(self, task: MainTask, supervisor: Supervisor) -> None:
+        self.task = task
+        self._supervisor = supervisor
+        self._record: Record | None = None
+
+    def ended(self, record: Record) -> None:
+        """Note how it ended."""
+        self._record = record
+
+    async def end(self, reason: str, grace_s: float) -> None:
+        """Let it end within its grace, then cancel it natively, then by its scope."""
+        await self._supervisor.stop(self.task.name, reason, within_s=grace_s, cancel_grace_s=CANCEL_GRACE_S)
+
+    def fill_in(self, outcome: Outcome) -> None:
+        """Tell how it ended."""
+        outcome.value = self.task.value
+        outcome.exit = self.task.exit
+        if self._record is not None:
+            outcome.cancelled = self._record.nudged or self._record.scope.cancel_called
+            if not outcome.cancelled:
+                outcome.error = self._record.error
+
+
+class BotHandle:
+    """A bot that was started.
+
+    Args:
+        bot: the bot.
+        vitals: what its heartbeats say.
+        supervisor: supervises its children.
+        actors: the names of its actors, in the order they were started.
+        grace_s: how long `main` has to end when the bot is stopped.
+    """
+
+    def __init__(
+        self, bot: Bot, vitals: Vitals, supervisor: Supervisor, actors: Sequence[str], grace_s: float
+    ) -> None:
+        self.bot = bot
+        self.outcome = Outcome()
+        self.finished = anyio.Event()
+        self._vitals = vitals
+        self._supervisor = supervisor
+        self._actors = actors
+        self._grace_s = grace_s
+        self._draining = False
+        self._hurry = anyio.Event()
+        self._stop = anyio.Event()
+
+    @property
+    def id(self) -> str:
+        """The bot's id."""
+        return self.bot.id
+
+    async def wait(self) -> Any:
+        """Wait until the bot has ended.
+
+        Returns:
+            What `main` returned; None when it was cancelled.
+
+        Raises:
+            BaseException: what `main` raised.
+        """
+        await self.finished.wait()
+        if self.outcome.error is not None:
+            raise self.outcome.error
+        if self.outcome.exit is not None:
+            raise self.outcome.exit
+        return self.outcome.value
+
+    async def stop(self, reason: str = "handle.stop() was called", *, grace: float | None = None) -> None:
+        """Stop the bot, and wait until it has ended.
+
+        Args:
+            reason: why, for the operators.
+            grace: how long `main` has to end, in seconds; None is what the bot was started with.
+        """
+        self.request_stop(reason, grace=grace)
+        await self.finished.wait()
+
+    def request_stop(self, reason: str, *, grace: float | None = None) -> None:
+        """Stop the bot, without waiting. Once it drains, a second call ends the patience.
+
+        Args:
+            reason: why, for the operators.
+            grace: how long `main` has to end, in seconds; None is what the bot was started with.
+        """
+        if grace is not None:
+            self._grace_s = grace
+        if self._stop.is_set():
+            self._hurry.set()
+            return
+        self.outcome.reason = reason
+        self._stop.set()
+
+    def drain(self, reason: str) -> None:
+        """Take no more messages, and end when `main` ends, however long that takes."""
+        if not self._stop.is_set():
+            self._draining = True
+            self.request_stop(reason)
+
+    def main_ended(self) -> None:
+        """Stop the rest of the bot: what it lived for has ended by itself."""
+        if not self._stop.is_set():
+            self._stop.set()
+
+    def fail(self, error: BaseException, reason: str) -> None:
+        """Stop the bot because something in it has failed for good."""
+        if not self._stop.is_set():
+            self.outcome.error = error
+            self.request_stop(reason)
+
+    async def conduct(self, significant: Significant) -> None:
+        """Wait until the bot is to stop, then stop it in order. Every step is bounded.
+
+        Args:
+            significant: what the bot lives for.
+        """
+        await self._stop.wait()
+        vitals, outcome = self._vitals, self.outcome
+        self.bot.inbox.end()
+        self.bot.stopping.set()
+        vitals.draining = True
+        vitals.on_change()
+        failure = outcome.error
+        await self._end(significant)
+        significant.fill_in(outcome)
+        outcome.error = outcome.error or failure
+        vitals.epitaph = self._epitaph()
+        for name in reversed(self._actors):
+            await self._supervisor.stop(name, outcome.reason or "main ended")
+        self.finished.set()
+
+    async def _end(self, significant: Significant) -> None:
+        if not self._draining:
+            await significant.end(self.outcome.reason, self._grace_s)
+            return
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._end_soon, significant)
+            await significant.end(self.outcome.reason, math.inf)
+            group.cancel_scope.cancel()
+
+    async def _end_soon(self, significant: Significant) -> None:
+        await self._hurry.wait()
+        await significant.end(self.outcome.reason, self._grace_s)
+
+    def _epitaph(self) -> dict[str, Any]:
+        entries = self._supervisor.ledger.entries(f"{self.id}/")
+        return {
+            "reason": self.outcome.reason or "main ended",
+            "exit": self.outcome.exit_text(),
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "ledger": [msgspec.to_builtins(entry) for entry in entries[-4:]],
+        }

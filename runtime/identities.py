@@ -1,0 +1,152 @@
+"""The identities of one room, as `main` reads and writes them, and their cache."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import msgspec
+
+from .errors import StoreUnavailable
+from .identity import Identity
+from .ref import Ref
+from .store import CleanUpIdentities, ListIdentities, ReadIdentity, WriteIdentity
+
+CACHED_S = 30.0  # writers that ring no bell are seen after this long
+_CACHED_ENTRIES = 10_000
+_TIMEOUT_S = 5.0
+
+
+class IdentityCache:
+    """What was read and written lately. It outlives the identity actor's incarnations."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
+
+    def get(self, participant_id: str) -> Identity | None:
+        """Return an identity that was put in within the last 30 seconds."""
+        entry = self._entries.get(participant_id)
+        if entry is None or anyio.current_time() - entry[0] >= CACHED_S:
+            return None
+        return entry[1]
+
+    def put(self, identity: Identity) -> None:
+        """Put an identity in, unless a later write of it is there."""
+        present = self.get(identity.participant_id)
+        if present is not None and identity.version() < present.version():
+            return
+        self._entries[identity.participant_id] = (anyio.current_time(), identity)
+        self._entries.move_to_end(identity.participant_id)
+        if len(self._entries) > _CACHED_ENTRIES:
+            self._entries.popitem(last=False)
+
+    def drop(self, participant_id: str) -> None:
+        """Forget an identity: somebody changed it."""
+        self._entries.pop(participant_id, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class Identities:
+    """What the processes of a room know of its participants.
+
+    Args:
+        room_url: the room, as the bot was given it.
+        writer: the bot's instance.
+        cache: hits are read from here, without a message.
+        actor: the identity-cache actor.
+    """
+
+    def __init__(self, room_url: str, writer: str, cache: IdentityCache, actor: Ref) -> None:
+        self._room_url = room_url
+        self._writer = writer
+        self._cache = cache
+        self._actor = actor
+
+    async def write(self, participant_id: str, data: Mapping[str, Any]) -> None:
+        """Share what is known of a participant. The last writer wins; it is kept for 24 hours.
+
+        Args:
+            participant_id: the participant.
+            data: what JSON can hold; usually `sessionUserId`, `sessionUserName`, `sessionUserEmail`.
+
+        Raises:
+            TypeError, ValueError: when it cannot be written as JSON.
+            StoreUnavailable: when no store took it in time.
+        """
+        await self._ask(WriteIdentity(new_identity(self._room_url, participant_id, data, self._writer)))
+
+    async def read(self, participant_id: str) -> dict[str, Any] | None:
+        """Return what is known of a participant: his data with `participant_id`, `room_url`, `timestamp`.
+
+        Args:
+            participant_id: the participant.
+
+        Returns:
+            A dict of the caller's own, or None when nobody has written of him.
+
+        Raises:
+            StoreUnavailable: when it is not cached and no store answered in time.
+        """
+        identity = self._cache.get(participant_id)
+        if identity is None:
+            identity = await self._ask(ReadIdentity(self._room_url, participant_id))
+        return identity.merged() if identity is not None else None
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return what is known of everybody in the room.
+
+        Raises:
+            StoreUnavailable: when no store answered in time.
+        """
+        found = await self._ask(ListIdentities(self._room_url))
+        return [identity.merged() for identity in found]
+
+    async def cleanup(self) -> int:
+        """Remove what has expired in this room.
+
+        Returns:
+            How many entries were removed.
+
+        Raises:
+            StoreUnavailable: when no store answered in time.
+        """
+        removed: int = await self._ask(CleanUpIdentities(self._room_url))
+        return removed
+
+    async def _ask(self, message: Any) -> Any:
+        try:
+            return await self._actor.ask(message, timeout=_TIMEOUT_S)
+        except TimeoutError as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def new_identity(room_url: str, participant_id: str, data: Mapping[str, Any], writer: str) -> Identity:
+    """Return the identity record of a write that happens now.
+
+    Raises:
+        TypeError: when data is no mapping, or holds what JSON cannot.
+        UnicodeEncodeError: when a text holds a lone surrogate.
+    """
+    if not isinstance(data, Mapping):
+        raise TypeError(f"an identity's data is a mapping, not {type(data).__name__}")
+    now = time.time()
+    participant_id.encode()
+    room_url.encode()
+    return Identity(
+        participant_id=participant_id,
+        room_url=room_url,
+        timestamp=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+        data=msgspec.Raw(msgspec.json.encode(dict(data))),
+        updated_ms=int(now * 1000),
+        writer=writer,
+    )

@@ -1,0 +1,50 @@
+"""Is it alive? What an observer makes of a heartbeat."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from . import process
+from .heartbeat import Heartbeat
+from .process import Owner
+
+ENDED = ("stopped", "lost")
+
+
+def age_s(heartbeat: Heartbeat) -> float:
+    """Return how long ago a heartbeat was written, in seconds, by the clocks of its writer and of this host."""
+    try:
+        return max(0.0, time.time() - datetime.fromisoformat(heartbeat.timestamp).timestamp())
+    except ValueError:
+        return float("inf")
+
+
+def status(heartbeat: Heartbeat, stale_s: float) -> str:
+    """Return the status that an observer should show.
+
+    Args:
+        heartbeat: the bot's last heartbeat.
+        stale_s: an older one is stale, `BOT_HEARTBEAT_STALE_SECS`.
+
+    Returns:
+        The status that the bot gave itself, or ``lost`` when it has ended without last words.
+    """
+    if heartbeat.status == "stopped":
+        return "stopped"
+    if age_s(heartbeat) > stale_s or process.gone(owner(heartbeat)):
+        return "lost"
+    return heartbeat.status or "healthy"
+
+
+def owner(heartbeat: Heartbeat) -> Owner:
+    """Return who wrote a heartbeat."""
+    return Owner(
+        instance=heartbeat.instance,
+        bot_id=heartbeat.bot_id,
+        host=heartbeat.host,
+        boot_id=heartbeat.boot_id,
+        pid_ns=heartbeat.pid_ns,
+        pid=heartbeat.pid,
+        start_ticks=heartbeat.start_ticks,
+    )

@@ -1,0 +1,164 @@
+"""`run_bot`: a script's whole program."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from typing import Any
+
+import anyio
+
+from botvisor.config import Settings, load_settings
+
+from . import logs
+from .bot_supervisor import BotSupervisor
+from .embed import open_supervisor
+from .errors import BotvisorError
+from .handle import BotHandle, Outcome
+from .main import Main
+from .restart import Policy
+from .signals import SignalWatch
+
+_LOOK_AT_HANDLERS_S = 5.0
+
+
+class LoopRuns(BotvisorError):
+    """`run_bot` was called where an event loop runs already."""
+
+    def __str__(self) -> str:
+        return "run_bot starts an event loop of its own, and one runs here: use `async with open_bot(...)`"
+
+
+def run_bot(
+    main: Main,
+    *,
+    room_url: str = "",
+    bot_id: str | None = None,
+    settings: Settings | None = None,
+    policy: Policy | None = None,
+    backend: str = "asyncio",
+    use_uvloop: bool | None = None,
+    grace: float = 15.0,
+    log_level: str | None = None,
+) -> Any:
+    """Run a bot until its `main` ends: the last line of a bot's script.
+
+    It owns the event loop and the signals. The first SIGTERM or SIGINT ends the bot's inbox and gives `main`
+    its grace to end; then `main` is cancelled. A second one ends the process at once.
+
+    Args:
+        main: the bot's code: an async function that takes the `Bot`, or nothing.
+        room_url: the room that it serves.
+        bot_id: its id; None takes `BOT_ID`, or makes one from the pid.
+        settings: None reads the environment.
+        policy: how its actors are restarted, and with `restart` set, `main` too.
+        backend: ``asyncio`` or ``trio``.
+        use_uvloop: on asyncio; None uses uvloop where it is installed.
+        grace: how long `main` has to end when the bot is stopped, in seconds.
+        log_level: replaces loguru's default sink by one of that level; None takes `BOT_LOG_LEVEL`, and
+            without that leaves loguru alone.
+
+    Returns:
+        What `main` returned.
+
+    Raises:
+        BaseException: what `main` raised, bare.
+        SystemExit: 143 when `main` had to be cancelled, 130 after SIGINT, or what `main` itself exits with.
+        SettingsError: when the environment holds bad values.
+        BotIdTaken: when a live bot elsewhere has the id that was given.
+        StartFailed: when an actor did not start.
+        LoopRuns: when an event loop runs here already.
+    """
+    settings = settings or load_settings()
+    logs.configure(log_level or settings.log_level)
+    watch = SignalWatch()
+
+    async def program() -> Outcome:
+        return await _run(watch, settings, main, room_url, bot_id, policy, grace)
+
+    options = {"use_uvloop": _uvloop(use_uvloop)} if backend == "asyncio" else {}
+    try:
+        outcome = anyio.run(program, backend=backend, backend_options=options)
+    except RuntimeError as error:
+        if "Already running" in str(error):
+            raise LoopRuns from None
+        raise
+    return conclude(outcome, watch.first)
+
+
+def conclude(outcome: Outcome, heard: signal.Signals | None) -> Any:
+    """Return or raise what `run_bot` has to.
+
+    Args:
+        outcome: how the bot ended.
+        heard: the signal that ended it, if one did.
+
+    Returns:
+        What `main` returned.
+
+    Raises:
+        BaseException: what `main` raised.
+        SystemExit: see `run_bot`.
+    """
+    if outcome.error is not None:
+        # Its traceback is the author's own: neither our frames' context nor a group round it.
+        outcome.error.__suppress_context__ = True
+        raise outcome.error
+    if outcome.exit is not None:
+        raise outcome.exit
+    if heard is signal.SIGINT:
+        raise SystemExit(128 + signal.SIGINT)
+    if outcome.cancelled:
+        raise SystemExit(128 + signal.SIGTERM)
+    return outcome.value
+
+
+async def _run(
+    watch: SignalWatch,
+    settings: Settings,
+    main: Main,
+    room_url: str,
+    bot_id: str | None,
+    policy: Policy | None,
+    grace: float,
+) -> Outcome:
+    heard = anyio.Event()
+    with watch.watch(lambda _: heard.set()):
+        async with open_supervisor(settings) as supervisor:
+            handle = await supervisor.start_bot(
+                main, room_url=room_url, bot_id=bot_id, policy=policy, grace=grace
+            )
+            _watch_handlers(watch, supervisor)
+            async with anyio.create_task_group() as group:
+                group.start_soon(_stop_when_heard, watch, heard, handle)
+                await handle.finished.wait()
+                group.cancel_scope.cancel()
+            if supervisor.core.stuck:
+                # `main` ignores even its scope's cancel, and no task group can be left while it runs.
+                os._exit(128 + (watch.first or signal.SIGTERM))
+        return handle.outcome
+
+
+async def _stop_when_heard(watch: SignalWatch, heard: anyio.Event, handle: BotHandle) -> None:
+    await heard.wait()
+    if watch.first is not None:
+        handle.request_stop(watch.first.name)
+
+
+def _watch_handlers(watch: SignalWatch, supervisor: BotSupervisor) -> None:
+    def look() -> None:
+        if names := watch.replaced():
+            supervisor.log.warning(
+                "supervisor",
+                f"Another library handles {' and '.join(names)} now, so the bot will not stop in order: tell "
+                "it to leave the signals alone (for Pipecat: handle_sigint=False, handle_sigterm=False)",
+            )
+        else:
+            supervisor.core.timers.at(anyio.current_time() + _LOOK_AT_HANDLERS_S, look)
+
+    supervisor.core.timers.at(anyio.current_time() + 1.0, look)
+
+
+def _uvloop(wanted: bool | None) -> bool:
+    return importlib.util.find_spec("uvloop") is not None if wanted is None else wanted

@@ -1,0 +1,68 @@
+"""A bot's vitals: what its heartbeats say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from .heartbeat import Heartbeat
+from .participants import Participants
+from .process import Owner
+
+
+class Vitals:
+    """What outlives the heartbeat actor's incarnations.
+
+    Args:
+        owner: who the bot is.
+        room_url: its room.
+        probe: returns the figures for `health`, and whether the bot is degraded.
+    """
+
+    def __init__(self, owner: Owner, room_url: str, probe: Callable[[], tuple[dict[str, Any], bool]]) -> None:
+        self.owner = owner
+        self.room_url = room_url
+        self.participants = Participants(lambda: self.on_change())
+        self.running = False
+        self.draining = False
+        self.epitaph: dict[str, Any] | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self._probe = probe
+        self._seq = 0
+
+    @property
+    def status(self) -> str:
+        """``starting``, ``healthy``, ``degraded``, ``draining`` or ``stopped``."""
+        return self._status(self._probe()[1])
+
+    def beat(self) -> Heartbeat:
+        """Return the next heartbeat."""
+        health, degraded = self._probe()
+        self._seq += 1
+        owner = self.owner
+        return Heartbeat(
+            pid=owner.pid,
+            room_url=self.room_url,
+            participants=tuple(self.participants),
+            timestamp=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            bot_id=owner.bot_id,
+            host=owner.host,
+            boot_id=owner.boot_id,
+            pid_ns=owner.pid_ns,
+            start_ticks=owner.start_ticks,
+            instance=owner.instance,
+            seq=self._seq,
+            status=self._status(degraded),
+            health=health,
+            epitaph=self.epitaph,
+        )
+
+    def _status(self, degraded: bool) -> str:
+        if self.epitaph is not None:
+            return "stopped"
+        if self.draining:
+            return "draining"
+        if not self.running:
+            return "starting"
+        return "degraded" if degraded else "healthy"
