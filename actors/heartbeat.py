@@ -16,7 +16,7 @@ from botvisor.ref import Ref
 from botvisor.store import WriteHeartbeat
 from botvisor.vitals import Vitals
 
-_TIMEOUT_S = 2.0
+_TIMEOUT_S = 4.5  # the batch that is in flight may take its 2 s before ours takes the same
 
 
 class Beat(msgspec.Struct, frozen=True):

@@ -11,9 +11,9 @@ from botvisor.identities import IdentityCache
 from botvisor.identity import Identity
 from botvisor.logs import Log
 from botvisor.ref import Ref
-from botvisor.store import Command, ListIdentities, ReadIdentity, WriteIdentity
+from botvisor.store import CleanUpIdentities, Command, ListIdentities, ReadIdentity, WriteIdentity
 
-_TIMEOUT_S = 3.0
+_TIMEOUT_S = 4.5  # the batch that is in flight may take its 2 s before ours takes the same
 
 
 class IdentityActor(BatchActor):
@@ -32,27 +32,34 @@ class IdentityActor(BatchActor):
 
     async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
         """Hand a batch on to the backend, each read once, and keep what it answers."""
-        unknown = [type(message).__name__ for message in messages if not isinstance(message, Command)]
-        if unknown:
-            raise TypeError(f"IdentityActor cannot handle {unknown[0]}")
-        # Equal reads that stand side by side are one; a write between them keeps them apart.
-        commands: list[Command] = []
-        places: list[int] = []
-        reads: dict[Command, int] = {}
-        for message in messages:
-            if isinstance(message, WriteIdentity):
-                reads.clear()
-            if message in reads:
-                places.append(reads[message])
+        answers: list[Any] = [None] * len(messages)
+        asked: list[tuple[Any, list[int]]] = []  # a command, and the places of those who wait for its answer
+        reads: dict[Command, list[int]] = {}
+        unchanged = True
+        for place, message in enumerate(messages):
+            waiting = [place]
+            if not isinstance(message, (ReadIdentity, ListIdentities)):
+                reads.clear()  # what is read after a write is not what was read before it
+                unchanged = False
+            elif message in reads:
+                reads[message].append(place)
                 continue
-            if isinstance(message, ReadIdentity):
-                reads[message] = len(commands)
-            places.append(len(commands))
-            commands.append(message)
-        answers = await self._ask(commands)
-        for command, answer in zip(commands, answers, strict=True):
+            elif unchanged and (kept := self._kept(message)) is not None:
+                answers[place] = kept  # it was read while this one waited
+                continue
+            else:
+                reads[message] = waiting
+            asked.append((message, waiting))
+        for (command, waiting), answer in zip(
+            asked, await self._ask([command for command, _ in asked]), strict=True
+        ):
             self._keep(command, answer)
-        return [answers[place] for place in places]
+            for place in waiting:
+                answers[place] = answer
+        return answers
+
+    def _kept(self, message: ReadIdentity | ListIdentities) -> Identity | None:
+        return self._cache.get(message.participant_id) if isinstance(message, ReadIdentity) else None
 
     def _keep(self, command: Command, answer: Any) -> None:
         if isinstance(answer, Exception):
@@ -66,11 +73,10 @@ class IdentityActor(BatchActor):
             case ListIdentities():
                 for identity in answer:
                     self._cache.put(identity)
+            case CleanUpIdentities():
+                self._cache.clear()
 
     async def _ask(self, commands: list[Command]) -> list[Any]:
-        try:
-            answers = await self._backend.ask_all(commands, timeout=_TIMEOUT_S)
-        except ActorError as error:
-            answers = [error] * len(commands)
+        answers = await self._backend.ask_all(commands, timeout=_TIMEOUT_S) if commands else []
         # To whoever asked it is the store that failed, whichever actor it failed in.
         return [StoreUnavailable(str(a)) if isinstance(a, ActorError) else a for a in answers]

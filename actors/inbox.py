@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -10,7 +10,7 @@ import msgspec
 
 from botvisor.actor import Actor, Context
 from botvisor.control import Control, decode_control
-from botvisor.errors import ActorError, LeaseLost, MalformedMessage, StoreError
+from botvisor.errors import LeaseLost, MalformedMessage, describe
 from botvisor.inbox import Inbox, Lane, Phase
 from botvisor.logs import Log
 from botvisor.messages import decode_message
@@ -27,11 +27,11 @@ from botvisor.store import (
     ReturnMessage,
     TakeControl,
 )
-from botvisor.wire import LEASE_TTL_S
+from botvisor.wire import LEASE_TTL_S, MAX_TRIES
 
 RENEW_EVERY_S = 5.0  # a queue that somebody else consumes is tried as often; a lease lives six times as long
-_RETRY_S = 0.5
-_TIMEOUT_S = 3.0
+RETRY_S = 0.5  # between two attempts while the store is away
+TIMEOUT_S = 4.5  # the batch that is in flight may take its 2 s before ours takes the same
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -69,22 +69,21 @@ class InboxActor(Actor):
         self._doorbell = doorbell
         self._on_control = on_control
         self._log = log
-        self._subscriptions: list[Callable[[], None]] = []
-        self._looking = False  # a Look waits in the mailbox
+        self._looking = False  # a Look is on its way
         self._control_rung = True
-        self._troubled = False  # the last look could not reach the store
+        self._failing: set[str] = set()  # what the store could not be asked for, when it was asked last
 
     async def start(self, ctx: Context) -> None:
         """Take the leases, and look at every queue once."""
         self._ctx = ctx
         self._inbox.on_change = self._look_soon
+        self._inbox.unsubscribe()
         for lane in self._inbox.lanes:
             lane.rung = True
-            self._subscriptions.append(self._doorbell.subscribe(lane.queue, self._ringer(lane)))
-        self._subscriptions.append(self._doorbell.subscribe(self._owner.bot_id, self._ring_control))
+            self._inbox.subscriptions.append(self._doorbell.subscribe(lane.queue, self._ringer(lane)))
+        self._inbox.subscriptions.append(self._doorbell.subscribe(self._owner.bot_id, self._ring_control))
         await self._renew()
         self._look_soon()
-        ctx.tell_after(RENEW_EVERY_S, Renew())
 
     async def handle(self, message: Any) -> None:
         """Look at the queues, or renew the leases."""
@@ -93,67 +92,67 @@ class InboxActor(Actor):
                 self._looking = False
                 await self._look()
             case Renew():
-                self._ctx.tell_after(RENEW_EVERY_S, Renew())
                 await self._renew()
+                # A doorbell that has failed rings nobody: without it messages are late, and not lost.
+                for lane in self._inbox.lanes:
+                    lane.rung = True
+                self._ring_control()
             case _:
                 await super().handle(message)
 
     async def stop(self, reason: str) -> None:
         """Tell the store what was handled, put back what nobody was shown, and give the leases up."""
         self._inbox.on_change = lambda: None
-        for unsubscribe in self._subscriptions:
-            unsubscribe()
-        commands: list[Command] = []
-        for lane in self._inbox.lanes:
-            if lane.phase is Phase.DONE:
-                commands.append(self._next(lane, take=False))
-            elif lane.phase is Phase.READY and lane.claim is not None:
-                commands.append(ReturnMessage(lane.queue, self._owner.instance, lane.claim.token))
-        commands += [ReleaseLease(lane.queue, self._owner.instance) for lane in self._inbox.lanes]
-        for command, answer in zip(commands, await self._ask(commands), strict=True):
-            if isinstance(answer, Exception) and not isinstance(answer, LeaseLost):
-                self._log.error("admin", f"{type(command).__name__} failed as the inbox stopped: {answer}")
+        self._inbox.unsubscribe()
+        await leave(self._inbox, self._owner, self._backend, self._log)
 
     async def _look(self) -> None:
-        # A bell that rings while the store is asked sets `rung` again, and brings another Look.
-        if self._control_rung:
-            await self._take_control()
-        lanes = [lane for lane in self._inbox.lanes if lane.leased_until and self._wants(lane)]
-        if not lanes:
-            return
-        now = anyio.current_time()
-        if any(lane.leased_until <= now for lane in lanes):
-            await self._renew()
-            lanes = [lane for lane in lanes if lane.leased_until > now]
-        commands = [self._next(lane, take=not self._inbox.ended) for lane in lanes]
+        lanes = [lane for lane in self._inbox.lanes if lane.leased and self._wants(lane)]
+        commands = [_next_step(lane, self._owner, take=not self._inbox.ended) for lane in lanes]
+        controls = [TakeControl(self._owner.bot_id)] if self._control_rung else []
+        # A bell that rings while the store is asked rings for the next look.
+        self._control_rung = False
         for lane in lanes:
             lane.rung = False
-        trouble: Exception | None = None
-        for lane, answer in zip(lanes, await self._ask(commands), strict=True):
+        answers = await _ask(self._backend, [*controls, *commands])
+        # What was taken is known to nobody else: it is carried out before anything can cut this short.
+        for taken in answers[: len(controls)]:
+            self._carry_out(taken)
+        for lane, answer in zip(lanes, answers[len(controls) :], strict=True):
             if isinstance(answer, LeaseLost):
-                self._stand_by(lane)
+                self._stand_by(lane, None)
             elif isinstance(answer, Exception):
                 lane.rung = True
-                trouble = answer
             else:
-                await self._accept(lane, answer)
-        self._report(trouble)
+                self._advance(lane, answer)
+        if self._report("queues", answers) and not self._looking:
+            self._looking = True
+            self._ctx.tell_after(RETRY_S, Look())
 
     def _wants(self, lane: Lane) -> bool:
-        if self._inbox.ended:
-            return lane.phase is Phase.DONE  # nothing new is claimed
-        if lane.phase is Phase.READY:
-            return lane.leased_until <= anyio.current_time()
-        return lane.phase in (Phase.DONE, Phase.LOST) or (lane.phase is Phase.EMPTY and lane.rung)
+        match lane.phase:
+            case Phase.DONE | Phase.MALFORMED:
+                return True
+            case Phase.LOST:
+                return not self._inbox.ended
+            case Phase.EMPTY:
+                return lane.rung and not self._inbox.ended
+        return False
 
-    async def _accept(self, lane: Lane, claim: Claim | None) -> None:
-        if claim is None:
-            if lane.phase is not Phase.READY:
-                lane.claim = lane.message = None
-                lane.phase = Phase.EMPTY
-            return
-        if lane.phase is Phase.READY and lane.claim is not None and lane.claim.token == claim.token:
-            return
+    def _advance(self, lane: Lane, claim: Claim | None) -> None:
+        before, lost, message = lane.phase, lane.claim, lane.message
+        if before is Phase.LOST and lost is not None and message is not None and lost.tries >= MAX_TRIES:
+            self._log.error("admin", f"Gave {message.id} of {lane.queue} up after {lost.tries} tries")
+        if before is Phase.MALFORMED:
+            lane.forget()
+            self._look_soon()
+        elif claim is None:
+            lane.clear()
+        else:
+            self._take_in(lane, claim)
+
+    def _take_in(self, lane: Lane, claim: Claim) -> None:
+        bot_id = self._owner.bot_id
         try:
             message = decode_message(
                 claim.raw,
@@ -164,63 +163,54 @@ class InboxActor(Actor):
                 received_at=claim.stored_at,
             )
         except MalformedMessage as error:
-            await self._quarantine(lane, claim, error)
+            self._log.warning("admin", f"Quarantined {claim.name} of {lane.queue}: {error.reason}")
+            lane.refuse(claim, error.reason)
+            self._look_soon()
             return
         lane.put(claim, message)
         if claim.done or self._inbox.was_handled(message.id):
-            self._log.debug(
-                "admin", f"Dropped a repeat of {message.id}, which bot {self._owner.bot_id} has handled"
-            )
+            self._log.debug("admin", f"Dropped a repeat of {message.id}, which bot {bot_id} has handled")
             lane.finish(handled=True)
             self._look_soon()
             return
         if message.redelivered:
-            self._log.warning(
-                "admin", f"Delivering {message.id} to bot {self._owner.bot_id} again, try {message.tries}"
-            )
+            self._log.warning("admin", f"Delivering {message.id} to bot {bot_id} again, try {message.tries}")
         self._inbox.arrived()
-
-    async def _quarantine(self, lane: Lane, claim: Claim, error: MalformedMessage) -> None:
-        self._log.warning("admin", f"Quarantined {claim.name} of {lane.queue}: {error.reason}")
-        bury = BuryMessage(lane.queue, self._owner.instance, claim.token, error.reason, malformed=True)
-        answer = (await self._ask([bury]))[0]
-        lane.clear()
-        if isinstance(answer, Exception):
-            self._report(answer)
-        else:
-            self._look_soon()
 
     async def _renew(self) -> None:
         lanes = self._inbox.lanes
-        answers = await self._ask([AcquireLease(lane.queue, self._owner) for lane in lanes])
-        now = anyio.current_time()
+        # Counted from before the store was asked: our lease never ends later than the store's.
+        asked_at = anyio.current_time()
+        answers = await _ask(self._backend, [AcquireLease(lane.queue, self._owner) for lane in lanes])
         for lane, answer in zip(lanes, answers, strict=True):
             if answer is None:
-                if lane.leased_until <= now:
-                    lane.rung = True
-                    self._look_soon()
-                lane.leased_until = now + LEASE_TTL_S
+                self._hold(lane, asked_at)
             elif isinstance(answer, Owner):
-                self._stand_by(lane)
-        self._inbox.arrived()  # what waited for its lease to be renewed can go out
+                self._stand_by(lane, answer)
+        failed = self._report("leases", answers)
+        self._ctx.tell_after(RETRY_S if failed else RENEW_EVERY_S, Renew())
 
-    def _stand_by(self, lane: Lane) -> None:
-        if lane.leased_until:
-            self._log.warning(
-                "admin", f"Another bot serves {lane.queue} now; bot {self._owner.bot_id} stands by"
-            )
-        lane.leased_until = 0.0
-        if lane.phase is not Phase.HELD:
-            lane.clear()
+    def _hold(self, lane: Lane, since: float) -> None:
+        if not lane.leased and lane.phase is Phase.READY:
+            lane.forget()  # whoever had the lease in between may have shown it
+        if lane.standing_by:
+            lane.standing_by = False
+            self._log.info("admin", f"Bot {self._owner.bot_id} serves {lane.queue} now")
+        lane.leased_until = since + LEASE_TTL_S
 
-    async def _take_control(self) -> None:
-        self._control_rung = False
-        answer = (await self._ask([TakeControl(self._owner.bot_id)]))[0]
-        if isinstance(answer, Exception):
+    def _stand_by(self, lane: Lane, owner: Owner | None) -> None:
+        served_before, lane.leased_until = lane.leased_until > 0, 0.0
+        if not lane.standing_by:
+            lane.standing_by = True
+            say = self._log.warning if served_before else self._log.info
+            who = owner or "Somebody else"
+            say("admin", f"{who} serves {lane.queue}: bot {self._owner.bot_id} stands by")
+
+    def _carry_out(self, taken: Any) -> None:
+        if isinstance(taken, Exception):
             self._control_rung = True
-            self._report(answer)
             return
-        for raw in answer:
+        for raw in taken:
             try:
                 control = decode_control(raw)
             except MalformedMessage as error:
@@ -231,30 +221,22 @@ class InboxActor(Actor):
             self._log.info("admin", f"Bot {self._owner.bot_id} was told to {control}")
             self._on_control(control)
 
-    def _next(self, lane: Lane, *, take: bool) -> NextMessage:
-        instance = self._owner.instance
-        return NextMessage(lane.queue, instance, f"{instance}-{lane.attempt}", lane.done(), take)
-
-    async def _ask(self, commands: list[Any]) -> list[Any]:
-        try:
-            return await self._backend.ask_all(commands, timeout=_TIMEOUT_S)
-        except ActorError as error:
-            return [error] * len(commands)
-
-    def _report(self, trouble: Exception | None) -> None:
-        if trouble is None:
-            if self._troubled:
-                self._log.info("admin", f"The inbox of bot {self._owner.bot_id} reaches its queues again")
-            self._troubled = False
-            return
-        if not isinstance(trouble, (StoreError, ActorError)):
-            raise trouble
-        if not self._troubled:
+    def _report(self, asked_for: str, answers: Sequence[Any]) -> bool:
+        """Say once when the store cannot be asked, and once when it can again. Returns whether it failed."""
+        errors = [a for a in answers if isinstance(a, Exception) and not isinstance(a, LeaseLost)]
+        failed_before = bool(self._failing)
+        if errors:
+            self._failing.add(asked_for)
+        else:
+            self._failing.discard(asked_for)
+        bot_id = self._owner.bot_id
+        if errors and not failed_before:
             self._log.error(
-                "admin", f"The inbox of bot {self._owner.bot_id} cannot reach its queues: {trouble}"
+                "admin", f"The inbox of bot {bot_id} cannot reach its queues: {describe(errors[0])}"
             )
-        self._troubled = True
-        self._ctx.tell_after(_RETRY_S, Look())
+        elif failed_before and not self._failing:
+            self._log.info("admin", f"The inbox of bot {bot_id} reaches its queues again")
+        return bool(errors)
 
     def _look_soon(self) -> None:
         if not self._looking:
@@ -271,3 +253,39 @@ class InboxActor(Actor):
     def _ring_control(self) -> None:
         self._control_rung = True
         self._look_soon()
+
+
+async def leave(inbox: Inbox, owner: Owner, backend: Ref, log: Log) -> None:
+    """Settle what can be settled, and give the leases up; what `main` left unhandled stays in flight.
+
+    Args:
+        inbox: the inbox.
+        owner: whose leases they are.
+        backend: the backend actor.
+        log: where failures are told.
+    """
+    commands: list[Command] = []
+    for lane in inbox.lanes:
+        if lane.phase in (Phase.DONE, Phase.MALFORMED):
+            commands.append(_next_step(lane, owner, take=False))
+        elif lane.phase is Phase.READY and lane.claim is not None:
+            commands.append(ReturnMessage(lane.queue, owner.instance, lane.claim.token))
+    # Not in one batch: a command that has to be tried again would find its lease released.
+    releases: list[Command] = [ReleaseLease(lane.queue, owner.instance) for lane in inbox.lanes]
+    answers = [*await _ask(backend, commands), *await _ask(backend, releases)]
+    errors = [a for a in answers if isinstance(a, Exception) and not isinstance(a, LeaseLost)]
+    if errors:
+        log.error(
+            "admin",
+            f"The inbox of bot {owner.bot_id} stopped before the store knew all: {describe(errors[0])}",
+        )
+
+
+def _next_step(lane: Lane, owner: Owner, *, take: bool) -> Command:
+    if lane.phase is Phase.MALFORMED and lane.claim is not None:
+        return BuryMessage(lane.queue, owner.instance, lane.claim.token, lane.problem, malformed=True)
+    return NextMessage(lane.queue, owner.instance, f"{owner.instance}-{lane.attempt}", lane.done(), take)
+
+
+async def _ask(backend: Ref, commands: Sequence[Command]) -> list[Any]:
+    return await backend.ask_all(commands, timeout=TIMEOUT_S) if commands else []

@@ -1,9 +1,13 @@
-"""Ids of bots: given ones must be free, derived ones give way."""
+"""Ids of bots, and their queues: a given id must be free, a derived one gives way."""
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+
+import anyio
 
 from botvisor.config import Settings, in_kubernetes
 
@@ -11,11 +15,14 @@ from .errors import ActorError, BotIdTaken, StartFailed, StoreError, UnsafeDirec
 from .logs import Log
 from .process import Owner, host, new_instance, own
 from .ref import Ref
-from .store import AcquireLease, Queue
+from .room import canonical_room
+from .store import AcquireLease, Queue, ReleaseLease
 from .wire import valid_bot_id
 
 _TIMEOUT_S = 5.0
-_MOST_BOTS = 100_000  # in one process
+_RELEASE_TIMEOUT_S = 2.0
+_HOST_CHARS = 100
+_NO_ID_CHARACTERS = re.compile(r"[^A-Za-z0-9._:-]")
 
 
 async def acquire(given: str | None, settings: Settings, taken: set[str], backend: Ref, log: Log) -> Owner:
@@ -24,7 +31,7 @@ async def acquire(given: str | None, settings: Settings, taken: set[str], backen
     Args:
         given: the id that the caller wants; None takes `BOT_ID` or derives one.
         settings: hold `BOT_ID`.
-        taken: the ids of this process's bots; the new one is added.
+        taken: the ids of this supervisor's bots; the new one is added.
         backend: the backend actor.
         log: where it is said that the lease could not be asked for.
 
@@ -36,52 +43,100 @@ async def acquire(given: str | None, settings: Settings, taken: set[str], backen
         StartFailed: when the leases are in an unsafe directory.
         ValueError: when the given id is not a valid one.
     """
-    if given is not None and not valid_bot_id(given):
-        raise ValueError(f"a bot id is 1 to 128 of A-Z a-z 0-9 . _ : -, not {given!r}")
-    for bot_id in _candidates(given, settings.bot_id, taken):
-        if bot_id in taken:
-            raise BotIdTaken(bot_id, "another bot of this process")
-        owner = own(bot_id, new_instance())
-        taken.add(bot_id)
-        try:
-            other = await _lease(owner, backend, log)
-        except BaseException:
-            taken.discard(bot_id)
-            raise
-        if other is None:
-            return owner
-        taken.discard(bot_id)
-        if given is not None or settings.bot_id is not None:
-            raise BotIdTaken(bot_id, str(other))
-    raise RuntimeError("no id is free")
+    if given is not None:
+        if given in taken:
+            raise BotIdTaken(given, "another bot of this process")
+        other, owner = await _try(given, taken, backend, log)
+        if other is not None:
+            raise BotIdTaken(given, str(other))
+        return owner
+    for base in _bases(settings):
+        for bot_id in _numbered(base):
+            if bot_id in taken:
+                continue
+            other, owner = await _try(bot_id, taken, backend, log)
+            if other is None:
+                return owner
+            if _is_ours(other):
+                continue  # it is another supervisor's bot
+            if settings.bot_id is not None:
+                raise BotIdTaken(bot_id, str(other))
+            break
+    raise BotIdTaken(bot_id, str(other))
 
 
-async def _lease(owner: Owner, backend: Ref, log: Log) -> Owner | None:
+def queues(owner: Owner, room_url: str, settings: Settings) -> list[Queue]:
+    """Return the queues that a bot serves, or would if another bot did not.
+
+    Args:
+        owner: the bot.
+        room_url: its room; without one there are no room queues.
+        settings: tell whether rooms differ in the case of their path.
+    """
+    pid = str(owner.pid)
+    found = [Queue("bot", owner.bot_id)]
+    if pid not in (owner.bot_id, "1"):  # every container has a pid 1
+        found.append(Queue("bot", pid))
+    if room_url:
+        canonical = canonical_room(room_url, lower_path=settings.canonicalize_lower_path)
+        found += [Queue("room", room) for room in dict.fromkeys((room_url, canonical))]
+        found.append(Queue("pre-spawn", canonical))
+    return found
+
+
+async def give_up(owner: Owner, queues: Sequence[Queue], backend: Ref) -> None:
+    """Give up what leases a bot may still hold. Nothing is raised, and it does not take long.
+
+    Args:
+        owner: the bot.
+        queues: its queues.
+        backend: the backend actor.
+    """
+    with anyio.CancelScope(shield=True):
+        releases = [ReleaseLease(queue, owner.instance) for queue in queues]
+        await backend.ask_all(releases, timeout=_RELEASE_TIMEOUT_S)
+
+
+async def _try(bot_id: str, taken: set[str], backend: Ref, log: Log) -> tuple[Owner | None, Owner]:
+    """Return who else has an id, or None, and the bot's own record."""
+    if not valid_bot_id(bot_id):
+        raise ValueError(f"a bot id is 1 to 128 of A-Z a-z 0-9 . _ : -, not {bot_id!r}")
+    owner, queue = own(bot_id, new_instance()), Queue("bot", bot_id)
+    taken.add(bot_id)
+    other: Owner | None = None
     try:
-        other: Owner | None = await backend.ask(
-            AcquireLease(Queue("bot", owner.bot_id), owner), timeout=_TIMEOUT_S
-        )
+        other = await backend.ask(AcquireLease(queue, owner), timeout=_TIMEOUT_S)
     except UnsafeDirectory as error:
-        raise StartFailed(f"{owner.bot_id}/inbox", error) from error
+        taken.discard(bot_id)
+        raise StartFailed(f"{bot_id}/inbox", error) from error
     except (StoreError, ActorError) as error:
         # The call goes on without a store; the inbox tries for the lease again.
-        log.error("admin", f"Could not ask whether bot id {owner.bot_id} is free: {error}")
-        return None
-    return other
+        log.warning("admin", f"Could not ask whether bot id {bot_id} is free: {error}")
+    except BaseException:
+        taken.discard(bot_id)
+        await give_up(owner, [queue], backend)  # it may have been ours already
+        raise
+    if other is not None:
+        taken.discard(bot_id)
+    return other, owner
 
 
-def _candidates(given: str | None, configured: str | None, taken: set[str]) -> Iterator[str]:
-    if given is not None:
-        yield given
+def _bases(settings: Settings) -> Iterator[str]:
+    if settings.bot_id is not None:
+        yield settings.bot_id
         return
     pid = os.getpid()
     # A pid means something on its own host alone, and little in a container.
-    derived = [f"{host()}-{pid}"]
     if pid != 1 and not in_kubernetes():
-        derived.insert(0, str(pid))
-    for base in [configured] if configured else derived:
-        for number in range(1, _MOST_BOTS):
-            bot_id = base if number == 1 else f"{base}.{number}"
-            if bot_id not in taken:
-                yield bot_id
-                break
+        yield str(pid)
+    yield f"{_NO_ID_CHARACTERS.sub('-', host())[:_HOST_CHARS]}-{pid}"
+
+
+def _numbered(base: str) -> Iterator[str]:
+    yield base
+    for number in itertools.count(2):
+        yield f"{base}.{number}"
+
+
+def _is_ours(owner: Owner) -> bool:
+    return owner == own(owner.bot_id, owner.instance)

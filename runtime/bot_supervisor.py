@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
-from typing import Any
+from collections.abc import Callable
 
 import anyio
 import msgspec
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from botvisor.actors.backend.actor import BackendActor
 from botvisor.actors.backend.retry import RetryingStore
@@ -20,23 +19,25 @@ from botvisor.config import Settings
 from . import bot_id as ids
 from .bot import Bot
 from .cell import Cell
-from .child import Record, State
+from .child import Record
 from .control import Control
-from .errors import SupervisorStopped
+from .errors import SupervisorStopped, collapse
 from .handle import BotHandle, Significant, SupervisedMain
+from .health import Health
 from .identities import Identities, IdentityCache
 from .inbox import Inbox, Lane
 from .logs import Log
-from .main import Main, MainTask
-from .process import Owner
+from .main import Main, MainTask, takes_bot
 from .restart import Policy
-from .room import canonical_room
-from .store import Doorbell, Queue, Store
+from .store import Doorbell, Store
 from .supervisor import Supervisor
 from .task_child import TaskChild
 from .vitals import Vitals
 
 BACKEND_CAPACITY = 8192
+_CLOSE_TIMEOUT_S = 1.0
+
+Close = Callable[[], None]
 
 
 class BotSupervisor:
@@ -47,14 +48,20 @@ class BotSupervisor:
         store: where everything is kept.
         doorbell: tells when something came.
         log: where everything is said.
+        close: lets go of what the store still holds; called in a thread, once everything has stopped.
     """
 
-    def __init__(self, settings: Settings, store: Store, doorbell: Doorbell, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, doorbell: Doorbell, log: Log, close: Close = lambda: None
+    ) -> None:
         self.settings = settings
         self.log = log
         self.core = Supervisor(log.event)
+        self._health = Health(self.core, log.backend, settings.heartbeat_interval_s)
         self.ended = anyio.Event()
+        self._closed = anyio.Event()
         self._doorbell = doorbell
+        self._close = close
         self._cell = Cell(
             "backend",
             lambda: BackendActor(RetryingStore(store, log), log),
@@ -64,44 +71,53 @@ class BotSupervisor:
         self.backend = self._cell.ref
         self._handles: dict[str, BotHandle] = {}
         self._taken_ids: set[str] = set()
-        self._closing = anyio.Event()
-        self._began = time.monotonic()
+        self._stopping = False
+        self._open = anyio.CancelScope()
         self._group: TaskGroup
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, started: Callable[[], None]) -> None:
         """Run until `shutdown`; a cancellation from outside does not reach the bots: shut down first.
+
+        Args:
+            started: called once bots can be started.
 
         Raises:
             StartFailed: when the backend or the doorbell did not start.
         """
+        error: BaseException | None = None
         try:
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as self._group:
-                    await self._group.start(self.core.run)
-                    try:
-                        await self.core.start(self._cell, Policy())
-                        await self.core.start(TaskChild("doorbell", self._doorbell.run), Policy())
-                        task_status.started()
-                        await self._closing.wait()
-                    finally:
-                        await self.core.shutdown("the supervisor was closed")
+                    self._group.start_soon(self._serve, started)
+                    await self.core.run()
+        except BaseExceptionGroup as raised:
+            error = collapse(raised)
         finally:
-            self._closing.set()
+            self._stopping = True
+            self._cell.dispose()
+            self._closed.set()
             self.ended.set()
+        if error is not None:
+            raise error
 
     async def shutdown(self, reason: str = "the supervisor was closed") -> None:
         """Stop every bot, all at once and each within its grace, then what they share.
 
+        It returns even if a child is stuck (`core.stuck`); `run` does not return then.
+
         Args:
             reason: why, for the operators.
         """
-        handles = list(self._handles.values())
-        for handle in handles:
-            handle.request_stop(reason)
-        for handle in handles:
-            await handle.finished.wait()
-        self._closing.set()
-        await self.ended.wait()
+        self._stopping = True
+        while handles := list(self._handles.values()):
+            for handle in handles:
+                handle.request_stop(reason)
+            for handle in handles:
+                await handle.finished.wait()
+        self._open.cancel()
+        await self._closed.wait()
+        if not self.core.stuck:
+            await self.ended.wait()
 
     async def start_bot(
         self,
@@ -127,63 +143,77 @@ class BotSupervisor:
         Raises:
             BotIdTaken: when a live bot elsewhere has the id that was given.
             StartFailed: when an actor did not start; what had started is stopped again.
-            ValueError: when the id is not a valid one.
+            SupervisorStopped: when the supervisor is stopping.
+            TypeError: when `main` cannot be called so.
+            ValueError: when the id or the grace is not a valid one.
         """
+        takes_bot(main)  # before anything starts
         policy = policy or Policy()
-        handle, vitals = await self._start_actors(room_url, bot_id, policy, grace)
+        handle = await self._start_actors(room_url, bot_id, policy, grace)
+        task = MainTask(main, handle.bot, lambda: self._runs(handle))
+        significant = SupervisedMain(task, self.core)
 
-        def running() -> None:
-            vitals.running = True
-            vitals.on_change()
+        def ended(record: Record) -> None:
+            significant.ended(record)
+            handle.main_ended()
 
-        try:
-            task = MainTask(main, handle.bot, running)
-            significant = SupervisedMain(task, self.core)
-
-            def ended(record: Record) -> None:
-                significant.ended(record)
-                handle.main_ended()
-
-            await self.core.start(task, policy, ended)
-        except BaseException:
-            await self._stop_actors(handle.id)
-            raise
-        self._group.start_soon(self._conduct, handle, significant, name=f"{handle.id} conductor")
+        with anyio.CancelScope(shield=True):  # `main` runs at once: from now on only a stop ends it
+            try:
+                await self.core.start(task, policy, ended)
+                self._group.start_soon(self._conduct, handle, significant, name=f"{handle.id} conductor")
+            except BaseException as error:
+                await self._unwind(handle, error)
+                raise
         return handle
 
     async def start_block(
-        self,
-        significant: Significant,
-        *,
-        room_url: str,
-        bot_id: str | None,
-        policy: Policy | None,
-        grace: float,
+        self, significant: Significant, *, room_url: str, bot_id: str | None, policy: Policy, grace: float
     ) -> BotHandle:
         """Start a bot whose code is the block of an `open_bot`; the parameters are those of `start_bot`."""
-        handle, vitals = await self._start_actors(room_url, bot_id, policy or Policy(), grace)
+        handle = await self._start_actors(room_url, bot_id, policy, grace)
         self._group.start_soon(self._conduct, handle, significant, name=f"{handle.id} conductor")
-        vitals.running = True
-        vitals.on_change()
+        self._runs(handle)
         return handle
 
+    async def _serve(self, started: Callable[[], None]) -> None:
+        try:
+            with self._open:
+                await self.core.start(self._cell, Policy())
+                await self.core.start(TaskChild("doorbell", self._doorbell.run), Policy())
+                started()
+                await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.core.shutdown("the supervisor was closed")
+                await self._close_store()
+                self._closed.set()
+
+    def _runs(self, handle: BotHandle) -> None:
+        handle.vitals.running = True
+        handle.vitals.on_change()
+
     async def _conduct(self, handle: BotHandle, significant: Significant) -> None:
-        self._handles[handle.id] = handle
         try:
             await handle.conduct(significant)
         finally:
-            self._handles.pop(handle.id, None)
-            self._taken_ids.discard(handle.id)
+            await self._forget(handle)
+        outcome = handle.outcome
+        why = f" ({outcome.reason})" if outcome.reason else ""
+        say = self.log.info if outcome.error is None else self.log.error
+        say("supervisor", f"Bot {handle.id} ended{why}: {outcome.exit_text()}")
 
     async def _start_actors(
         self, room_url: str, given_id: str | None, policy: Policy, grace: float
-    ) -> tuple[BotHandle, Vitals]:
-        if self._closing.is_set():
+    ) -> BotHandle:
+        if not grace >= 0:
+            raise ValueError(f"grace is at least 0 seconds, not {grace}")
+        if self._stopping:
             raise SupervisorStopped
         owner = await ids.acquire(given_id, self.settings, self._taken_ids, self.backend, self.log)
         inbox, cache = Inbox(), IdentityCache()
-        inbox.lanes = [Lane(queue) for queue in self._queues(owner, room_url)]
-        vitals = Vitals(owner, room_url, lambda: self._probe(owner.bot_id))
+        inbox.lanes = [Lane(queue) for queue in ids.queues(owner, room_url, self.settings)]
+        began = time.monotonic()
+        vitals = Vitals(owner, room_url, lambda: self._health.probe(owner.bot_id, began))
         actors = {
             "identity": lambda: IdentityActor(cache, self.backend, self.log),
             "heartbeat": lambda: HeartbeatActor(
@@ -193,10 +223,9 @@ class BotSupervisor:
                 inbox, owner, self.backend, self._doorbell, lambda c: self._control(handle, c), self.log
             ),
         }
+        limit_s, timers = policy.start_timeout, self.core.timers
         cells = {
-            kind: Cell(
-                f"{owner.bot_id}/{kind}", factory, self.core.timers, start_timeout=policy.start_timeout
-            )
+            kind: Cell(f"{owner.bot_id}/{kind}", factory, timers, start_timeout=limit_s)
             for kind, factory in actors.items()
         }
         identities = Identities(room_url, owner.instance, cache, cells["identity"].ref)
@@ -209,30 +238,39 @@ class BotSupervisor:
             if record.exhausted and record.error is not None:
                 handle.fail(record.error, f"{record.name} used up its restarts")
 
+        self._handles[handle.id] = handle
         try:
             for cell in cells.values():
+                if handle.stopping or self._stopping:
+                    raise SupervisorStopped
                 await self.core.start(cell, infrastructure, ended)
-        except BaseException:
-            await self._stop_actors(owner.bot_id)
+        except BaseException as error:
+            await self._unwind(handle, error)
+            for cell in cells.values():
+                cell.dispose()  # those that were not even tried
             raise
-        return handle, vitals
+        return handle
 
-    async def _stop_actors(self, bot_id: str) -> None:
+    async def _unwind(self, handle: BotHandle, error: BaseException) -> None:
+        handle.outcome.error = error
         with anyio.CancelScope(shield=True):
-            for name in reversed(self.core.names(f"{bot_id}/")):
-                await self.core.stop(name, "the bot did not start")
-            self._taken_ids.discard(bot_id)
+            await handle.stop_actors("it did not start")
+            await self._forget(handle)
 
-    def _queues(self, owner: Owner, room_url: str) -> list[Queue]:
-        pid = str(owner.pid)
-        queues = [Queue("bot", owner.bot_id)]
-        if pid not in (owner.bot_id, "1"):  # every container has a pid 1
-            queues.append(Queue("bot", pid))
-        if room_url:
-            canonical = canonical_room(room_url, lower_path=self.settings.canonicalize_lower_path)
-            queues += [Queue("room", room) for room in dict.fromkeys((room_url, canonical))]
-            queues.append(Queue("pre-spawn", canonical))
-        return queues
+    async def _forget(self, handle: BotHandle) -> None:
+        """End a bot for good: nothing of it is left, whatever became of its actors."""
+        handle.bot.inbox.unsubscribe()
+        try:
+            queues = [lane.queue for lane in handle.bot.inbox.lanes]
+            await ids.give_up(handle.vitals.owner, queues, self.backend)
+        finally:
+            self._handles.pop(handle.id, None)
+            self._taken_ids.discard(handle.id)
+            handle.finished.set()
+
+    async def _close_store(self) -> None:
+        with anyio.move_on_after(_CLOSE_TIMEOUT_S):
+            await anyio.to_thread.run_sync(self._close, abandon_on_cancel=True)
 
     def _control(self, handle: BotHandle, control: Control) -> None:
         reason = f"{control.sender or 'an operator'} sent {control.command}"
@@ -245,20 +283,3 @@ class BotSupervisor:
                 actor = control.arguments.get("actor")
                 if not self.core.restart(f"{handle.id}/{actor}"):
                     self.log.warning("admin", f"Bot {handle.id} has no actor {actor!r} to restart")
-
-    def _probe(self, bot_id: str) -> tuple[dict[str, Any], bool]:
-        prefix = f"{bot_id}/"
-        names = ["backend", *self.core.names(prefix)]
-        resting = [n for n in names if self.core.state(n) in (State.PARKED, State.BACKING_OFF)]
-        ledger = self.core.ledger
-        health = {
-            "lag_ms": round(self.core.timers.take_lag_s() * 1000, 1),
-            "backend": self.log.backend,
-            "resting": resting,
-            "restarts": ledger.restarts(prefix),
-            "ledger": [msgspec.to_builtins(entry) for entry in ledger.entries(prefix)[-4:]],
-            "uptime_s": round(time.monotonic() - self._began, 1),
-            "cpu_s": round(time.process_time(), 2),
-            "pid": os.getpid(),
-        }
-        return health, bool(resting)

@@ -84,7 +84,7 @@ class Client:
             NotStored: no store took it.
             MalformedMessage: it cannot be written as JSON, has no text, or is over 1 MiB.
         """
-        began = time.monotonic()
+        began = anyio.current_time()
         queue = self._queue(target)
         message_id, raw = compose_message(
             payload,
@@ -106,13 +106,13 @@ class Client:
         return receipt if wait is None else await self._follow(receipt, queue, began, wait)
 
     async def receipt(self, receipt: Receipt) -> Receipt:
-        """Return how far a message has come by now; its times stay as they were seen.
+        """Return how far a message has come by now; its times stay as `send` has seen them.
 
         Raises:
             StoreError: when no store answered.
         """
         state = await self._ask(ReadReceipt(self._queue(receipt.target), receipt.id))
-        return receipt.advanced(state, receipt.stored_ms)
+        return msgspec.structs.replace(receipt, state=receipt.advanced(state, 0.0).state)
 
     async def heartbeats(self) -> list[Heartbeat]:
         """Return the last heartbeat of every bot, the stopped and the lost ones included.
@@ -180,7 +180,7 @@ class Client:
 
     async def _follow(self, receipt: Receipt, queue: Queue, began: float, wait: float) -> Receipt:
         pause_s = _POLL_FIRST_S
-        while (left_s := wait - (time.monotonic() - began)) > 0 and receipt.state not in ("handled", "dead"):
+        while (left_s := wait - (anyio.current_time() - began)) > 0 and receipt.state not in ("handled", "dead"):
             await anyio.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 1.5, _POLL_LAST_S)
             with contextlib.suppress(StoreUnavailable):  # it is stored: only the news of it fails to come
@@ -192,9 +192,7 @@ class Client:
         if valid_bot_id(target):
             return Queue("bot", target)
         if "/" in target:
-            return Queue(
-                "room", canonical_room(target, lower_path=self._settings.canonicalize_lower_path)
-            )
+            return Queue("room", canonical_room(target, lower_path=self._settings.canonicalize_lower_path))
         raise ValueError(f"{target!r} is neither a bot's id (A-Z a-z 0-9 . _ : -) nor a room's URL")
 
     async def _ask(self, command: Command) -> Any:
@@ -230,4 +228,4 @@ def _valid(bot_id: str) -> str:
 
 
 def _elapsed_ms(began: float) -> float:
-    return round((time.monotonic() - began) * 1000, 1)
+    return round((anyio.current_time() - began) * 1000, 1)

@@ -11,7 +11,6 @@ from botvisor.config import Settings, load_settings
 
 from .bot import Bot, running_bot
 from .bot_supervisor import BotSupervisor
-from .errors import collapse
 from .handle import Outcome
 from .restart import Policy
 from .shared import shared_supervisor
@@ -36,8 +35,9 @@ class Block:
 
     def fill_in(self, outcome: Outcome) -> None:
         """Tell how the block was left."""
-        outcome.error = self.error
-        outcome.cancelled = self.scope.cancel_called
+        outcome.cancelled = self.scope.cancel_called or _is_cancellation(self.error)
+        if not outcome.cancelled:
+            outcome.error = self.error
 
 
 @contextlib.asynccontextmanager
@@ -68,11 +68,13 @@ async def open_bot(
         SettingsError: when the environment holds bad values.
         BotIdTaken: when a live bot elsewhere has the id that was given.
         StartFailed: when an actor did not start.
+        Exception: when the block is left, what an actor failed with that ended the bot
+            (``Policy(on_exhausted="stop")``).
     """
     async with shared_supervisor(settings or load_settings()) as supervisor:
         block = Block()
         handle = await supervisor.start_block(
-            block, room_url=room_url, bot_id=bot_id, policy=policy, grace=grace
+            block, room_url=room_url, bot_id=bot_id, policy=policy or Policy(), grace=grace
         )
         token = running_bot.set(handle.bot)
         try:
@@ -89,6 +91,8 @@ async def open_bot(
             handle.main_ended()
             with anyio.CancelScope(shield=True):
                 await handle.finished.wait()
+        if handle.outcome.error is not None:
+            raise handle.outcome.error
 
 
 @contextlib.asynccontextmanager
@@ -119,13 +123,23 @@ async def supervised(supervisor: BotSupervisor) -> AsyncIterator[None]:
     Args:
         supervisor: one that does not run yet.
     """
+    error: BaseException | None = None
     try:
         async with anyio.create_task_group() as group:
-            await group.start(supervisor.run)
+            started = anyio.Event()
+            group.start_soon(supervisor.run, started.set)
             try:
+                await started.wait()
                 yield
             finally:
                 with anyio.CancelScope(shield=True):
                     await supervisor.shutdown()
     except BaseExceptionGroup as raised:
-        raise collapse(raised) from None
+        # Only our own group goes: one that the block itself raised stays whole.
+        error = raised.exceptions[0] if len(raised.exceptions) == 1 else raised
+    if error is not None:
+        raise error
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    return isinstance(error, anyio.get_cancelled_exc_class())

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 from .bot import Bot
 from .child import Record
@@ -96,7 +97,7 @@ class BotHandle:
         bot: the bot.
         vitals: what its heartbeats say.
         supervisor: supervises its children.
-        actors: the names of its actors, in the order they were started.
+        actors: the names of its actors, in the order they are started.
         grace_s: how long `main` has to end when the bot is stopped.
     """
 
@@ -104,20 +105,29 @@ class BotHandle:
         self, bot: Bot, vitals: Vitals, supervisor: Supervisor, actors: Sequence[str], grace_s: float
     ) -> None:
         self.bot = bot
+        self.vitals = vitals
         self.outcome = Outcome()
         self.finished = anyio.Event()
-        self._vitals = vitals
         self._supervisor = supervisor
         self._actors = actors
         self._grace_s = grace_s
         self._draining = False
-        self._hurry = anyio.Event()
+        self._failure: BaseException | None = None
         self._stop = anyio.Event()
+        self._hurry = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<BotHandle {self.id} {self.bot.status}>"
 
     @property
     def id(self) -> str:
         """The bot's id."""
         return self.bot.id
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the bot is to stop, or has ended."""
+        return self._stop.is_set()
 
     async def wait(self) -> Any:
         """Wait until the bot has ended.
@@ -146,7 +156,7 @@ class BotHandle:
         await self.finished.wait()
 
     def request_stop(self, reason: str, *, grace: float | None = None) -> None:
-        """Stop the bot, without waiting. Once it drains, a second call ends the patience.
+        """Stop the bot, without waiting. One that stops already, or drains, can only be made to end sooner.
 
         Args:
             reason: why, for the operators.
@@ -154,11 +164,11 @@ class BotHandle:
         """
         if grace is not None:
             self._grace_s = grace
-        if self._stop.is_set():
+        if not self._stop.is_set():
+            self.outcome.reason = reason
+            self._stop.set()
+        elif grace is not None or self._draining:
             self._hurry.set()
-            return
-        self.outcome.reason = reason
-        self._stop.set()
 
     def drain(self, reason: str) -> None:
         """Take no more messages, and end when `main` ends, however long that takes."""
@@ -168,13 +178,12 @@ class BotHandle:
 
     def main_ended(self) -> None:
         """Stop the rest of the bot: what it lived for has ended by itself."""
-        if not self._stop.is_set():
-            self._stop.set()
+        self._stop.set()
 
     def fail(self, error: BaseException, reason: str) -> None:
         """Stop the bot because something in it has failed for good."""
         if not self._stop.is_set():
-            self.outcome.error = error
+            self._failure = error
             self.request_stop(reason)
 
     async def conduct(self, significant: Significant) -> None:
@@ -184,38 +193,36 @@ class BotHandle:
             significant: what the bot lives for.
         """
         await self._stop.wait()
-        vitals, outcome = self._vitals, self.outcome
         self.bot.inbox.end()
         self.bot.stopping.set()
-        vitals.draining = True
-        vitals.on_change()
-        failure = outcome.error
-        await self._end(significant)
-        significant.fill_in(outcome)
-        outcome.error = outcome.error or failure
-        vitals.epitaph = self._epitaph()
-        for name in reversed(self._actors):
-            await self._supervisor.stop(name, outcome.reason or "main ended")
-        self.finished.set()
-
-    async def _end(self, significant: Significant) -> None:
-        if not self._draining:
-            await significant.end(self.outcome.reason, self._grace_s)
-            return
+        self.vitals.draining = True
+        self.vitals.on_change()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._end_soon, significant)
-            await significant.end(self.outcome.reason, math.inf)
+            group.start_soon(self._end_sooner, significant, group)
+            await significant.end(self.outcome.reason, math.inf if self._draining else self._grace_s)
             group.cancel_scope.cancel()
+        significant.fill_in(self.outcome)
+        self.outcome.error = self._failure or self.outcome.error
+        await self.stop_actors(self.outcome.reason or "main ended")
 
-    async def _end_soon(self, significant: Significant) -> None:
-        await self._hurry.wait()
-        await significant.end(self.outcome.reason, self._grace_s)
+    async def stop_actors(self, reason: str) -> None:
+        """Stop the actors, the last started first; the heartbeat's last words say why.
 
-    def _epitaph(self) -> dict[str, Any]:
+        Args:
+            reason: why.
+        """
         entries = self._supervisor.ledger.entries(f"{self.id}/")
-        return {
-            "reason": self.outcome.reason or "main ended",
+        self.vitals.epitaph = {
+            "reason": reason,
             "exit": self.outcome.exit_text(),
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "ledger": [msgspec.to_builtins(entry) for entry in entries[-4:]],
         }
+        for name in reversed(self._actors):
+            await self._supervisor.stop(name, reason)
+
+    async def _end_sooner(self, significant: Significant, group: TaskGroup) -> None:
+        while True:
+            await self._hurry.wait()
+            self._hurry = anyio.Event()
+            group.start_soon(significant.end, self.outcome.reason, self._grace_s)

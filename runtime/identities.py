@@ -11,10 +11,11 @@ from typing import Any
 import anyio
 import msgspec
 
-from .errors import StoreUnavailable
+from .errors import ActorError, StoreUnavailable
 from .identity import Identity
 from .ref import Ref
 from .store import CleanUpIdentities, ListIdentities, ReadIdentity, WriteIdentity
+from .wire import MAX_MESSAGE_BYTES
 
 CACHED_S = 30.0  # writers that ring no bell are seen after this long
 _CACHED_ENTRIES = 10_000
@@ -80,7 +81,7 @@ class Identities:
             data: what JSON can hold; usually `sessionUserId`, `sessionUserName`, `sessionUserEmail`.
 
         Raises:
-            TypeError, ValueError: when it cannot be written as JSON.
+            TypeError, ValueError: when it cannot be written as JSON, of at most 1 MiB.
             StoreUnavailable: when no store took it in time.
         """
         await self._ask(WriteIdentity(new_identity(self._room_url, participant_id, data, self._writer)))
@@ -126,7 +127,7 @@ class Identities:
     async def _ask(self, message: Any) -> Any:
         try:
             return await self._actor.ask(message, timeout=_TIMEOUT_S)
-        except TimeoutError as error:
+        except ActorError as error:
             raise StoreUnavailable(str(error)) from error
 
 
@@ -134,19 +135,28 @@ def new_identity(room_url: str, participant_id: str, data: Mapping[str, Any], wr
     """Return the identity record of a write that happens now.
 
     Raises:
-        TypeError: when data is no mapping, or holds what JSON cannot.
-        UnicodeEncodeError: when a text holds a lone surrogate.
+        TypeError: when data is no mapping, or holds what JSON cannot; when a name is no text.
+        ValueError: when a text holds a lone surrogate, or the record is too large or nested too deeply.
     """
     if not isinstance(data, Mapping):
         raise TypeError(f"an identity's data is a mapping, not {type(data).__name__}")
+    if not isinstance(participant_id, str):
+        raise TypeError(f"a participant id is a text, not {type(participant_id).__name__}")
+    try:
+        raw = msgspec.json.encode(dict(data))
+    except RecursionError:
+        raise ValueError("an identity's data is nested too deeply") from None
     now = time.time()
-    participant_id.encode()
-    room_url.encode()
-    return Identity(
+    identity = Identity(
         participant_id=participant_id,
         room_url=room_url,
         timestamp=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
-        data=msgspec.Raw(msgspec.json.encode(dict(data))),
+        data=msgspec.Raw(raw),
         updated_ms=int(now * 1000),
         writer=writer,
     )
+    # Encoded here as a store will, so that what cannot be written fails its caller alone.
+    size = len(msgspec.json.encode(identity))
+    if size > MAX_MESSAGE_BYTES:
+        raise ValueError(f"the identity has {size} bytes, more than {MAX_MESSAGE_BYTES}")
+    return identity

@@ -33,8 +33,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         return (self.updated_ms, self.writer)
 
     def merged(self) -> dict[str, Any]:
-        """Return the data with the three fixed fields, which data never overrides."""
-        data = msgspec.json.decode(self.data)
+        """Return the data, if it can be read, with the three fixed fields, which it never overrides."""
+        try:
+            data = msgspec.json.decode(self.data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            data = None  # anybody may have written it: what cannot be read is not there
         fixed = {
             "participant_id": self.participant_id,
             "room_url": self.room_url,

@@ -7,11 +7,13 @@ actor restarts.
 from __future__ import annotations
 
 import enum
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from . import tasks
@@ -37,6 +39,7 @@ class Phase(enum.Enum):
     HELD = "a reader has it"
     DONE = "handled, and the store is to be told"
     LOST = "its reader died: to be claimed again"
+    MALFORMED = "claimed, and cannot be understood: to be put into quarantine"
 
 
 class Lane:
@@ -51,15 +54,29 @@ class Lane:
         self.phase = Phase.EMPTY
         self.rung = True
         self.leased_until = 0.0
+        self.standing_by = False
         self.attempt = 0
         self.claim: Claim | None = None
         self.message: AdminMessage | None = None
+        self.problem = ""
+
+    @property
+    def leased(self) -> bool:
+        """Whether the lease is ours for sure: past its time somebody else may have it."""
+        return self.leased_until > anyio.current_time()
 
     def put(self, claim: Claim, message: AdminMessage) -> None:
         """Take a claimed message in, for a reader."""
         self.claim = claim
         self.message = message
         self.phase = Phase.READY
+
+    def refuse(self, claim: Claim, problem: str) -> None:
+        """Take a claimed message in that nobody can be shown."""
+        self.claim = claim
+        self.message = None
+        self.problem = problem
+        self.phase = Phase.MALFORMED
 
     def finish(self, *, handled: bool) -> None:
         """End a message's time with its reader."""
@@ -73,9 +90,13 @@ class Lane:
         return Done(self.claim.token, self.message.id)
 
     def clear(self) -> None:
-        """Nothing is in flight any more, as far as is known: the store is asked again."""
+        """Nothing is in flight."""
         self.phase = Phase.EMPTY
         self.claim = self.message = None
+
+    def forget(self) -> None:
+        """What is in flight is not known any more: the store is to be asked."""
+        self.clear()
         self.rung = True
 
 
@@ -92,9 +113,10 @@ class Inbox:
         self.ended = False
         self.handled = 0
         self.on_change: Callable[[], None] = lambda: None
+        self.subscriptions: list[Callable[[], None]] = []
         self._held: Lane | None = None
-        self._holder: Any = None
-        self._watched: Any = None
+        self._holder: Any = None  # the task that has it; None when that cannot be told
+        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
         self._arrival: anyio.Event | None = None
         self._handled_ids: OrderedDict[str, None] = OrderedDict()
         self._shown_ids: OrderedDict[str, None] = OrderedDict()
@@ -110,12 +132,7 @@ class Inbox:
             ConcurrentReader: when another task reads, or still holds a message.
         """
         reader = tasks.current()
-        if self._arrival is not None or (
-            self._held is not None and self._holder is not reader and tasks.outcome(self._holder) == "running"
-        ):
-            raise ConcurrentReader
-        if self._held is not None:
-            self._settle(handled=self._holder is reader or tasks.outcome(self._holder) == "returned")
+        self._settle_before(reader)
         while not self.ended:
             lane = self._next_ready()
             if lane is not None and lane.message is not None:
@@ -125,6 +142,8 @@ class Inbox:
                 await self._arrival.wait()
             finally:
                 self._arrival = None
+        # Who reads on and on must not keep the event loop from its other tasks.
+        await anyio.lowlevel.checkpoint()
         raise StopAsyncIteration
 
     def arrived(self) -> None:
@@ -145,39 +164,62 @@ class Inbox:
         """
         if self._held is None:
             return
-        state = tasks.outcome(self._holder)
-        if state == "running" and self._holder is not tasks.current():
-            return  # a task that outlived its parent still has it
-        self._settle(handled=handled and state != "failed")
+        if self._holder is None or self._holder is tasks.current():
+            self._settle(handled=handled)
+            return
+        match tasks.outcome(self._holder):
+            case "running":
+                return  # a task that outlived its parent still has it
+            case "unknown":
+                self._settle(handled=handled)
+            case ended:
+                self._settle(handled=ended == "returned")
+
+    def unsubscribe(self) -> None:
+        """End what an inbox actor has subscribed to, be it this one or an earlier incarnation."""
+        while self.subscriptions:
+            self.subscriptions.pop()()
 
     def was_handled(self, message_id: str) -> bool:
         """Return whether this bot has handled a message of that id, as far as it remembers."""
         return message_id in self._handled_ids
 
+    def _settle_before(self, reader: Any) -> None:
+        if self._arrival is not None:
+            raise ConcurrentReader
+        if self._held is None:
+            return
+        state = "returned" if self._holder in (None, reader) else tasks.outcome(self._holder)
+        if state == "running" and not _only_fetches(reader):
+            raise ConcurrentReader
+        self._settle(handled=state in ("returned", "running"))
+
     def _next_ready(self) -> Lane | None:
-        now = anyio.current_time()
         for lane in sorted(self.lanes, key=_stored_at):
             if lane.phase is not Phase.READY or lane.message is None:
                 continue
             if self.was_handled(lane.message.id):
                 lane.finish(handled=True)  # its twin from another queue was handled meanwhile
                 self.on_change()
-            elif lane.leased_until <= now:
-                self.on_change()  # the lease is too old to be sure of: it is renewed first
-            else:
+            elif lane.leased:
                 return lane
         return None
 
     def _hand_out(self, lane: Lane, message: AdminMessage, reader: Any) -> AdminMessage:
         lane.phase = Phase.HELD
-        self._held, self._holder = lane, reader
-        if self._watched is not reader:
-            self._watched = reader
+        self._held = lane
+        self._holder = None if _only_fetches(reader) else reader
+        if self._holder is not None and reader not in self._watched:
+            self._watched.add(reader)
             tasks.on_end(reader, lambda: self._holder_ended(reader))
-        if message.id in self._shown_ids and not message.redelivered:
+        if not message.redelivered and self._may_have_been_shown(message.id):
             message = lane.message = msgspec.structs.replace(message, redelivered=True)
         _remember(self._shown_ids, message.id)
         return message
+
+    def _may_have_been_shown(self, message_id: str) -> bool:
+        twins = [lane.message for lane in self.lanes if lane.message and lane.message.id == message_id]
+        return message_id in self._shown_ids or any(twin.redelivered for twin in twins)
 
     def _holder_ended(self, reader: Any) -> None:
         if self._held is not None and self._holder is reader:
@@ -192,6 +234,13 @@ class Inbox:
             self.handled += 1
             _remember(self._handled_ids, lane.message.id)
         self.on_change()
+
+
+def _only_fetches(reader: Any) -> bool:
+    # `create_task(anext(inbox))`, and `asyncio.wait_for` before Python 3.12, make a task of this very call.
+    # It ends with the message in its result: whoever awaits it has the message then.
+    get_coro = getattr(reader, "get_coro", None)
+    return get_coro is not None and getattr(get_coro(), "cr_code", None) is Inbox.__anext__.__code__
 
 
 def _stored_at(lane: Lane) -> float:

@@ -106,6 +106,7 @@ class Lifecycle:
         if record.state is State.STOPPING:
             if error is not None:
                 self._ledger.write_down(record.name, error, record.child.handling, None, 0)
+            self._tell(ChildStopped(record.name, record.stop_reason, error))
             self.end(record, error)
         elif record.restarting:
             record.restarting = False
@@ -173,11 +174,12 @@ class Lifecycle:
         record.cancel_grace_s = request.cancel_grace_s
         record.child.request_stop(request.reason)
         if before in (State.BACKING_OFF, State.PARKED):
+            self._tell(ChildStopped(record.name, record.stop_reason))
             self.end(record, record.error)
-        elif before is State.STARTING:
-            self._cancel(record)
-        elif patient:
+        elif before is State.RUNNING and patient:
             self._watch(record, request.within_s)
+        else:
+            self._cancel(record)
 
     def _overdue(self, record: Record) -> None:
         if anyio.current_time() < record.deadline:
@@ -215,10 +217,6 @@ class Lifecycle:
 
     def end(self, record: Record, error: BaseException | None) -> None:
         """End a child for good, whatever its task does."""
-        if record.state is State.ENDED:
-            return
-        if record.state is State.STOPPING:
-            self._tell(ChildStopped(record.name, record.stop_reason, error))
         record.state = State.ENDED
         record.error = error
         self.records.pop(record.name, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 from . import process
 from .heartbeat import Heartbeat
@@ -13,10 +13,14 @@ ENDED = ("stopped", "lost")
 
 
 def age_s(heartbeat: Heartbeat) -> float:
-    """Return how long ago a heartbeat was written, in seconds, by the clocks of its writer and of this host."""
+    """Return how long ago a heartbeat was written, in seconds, by the clocks of its writer and of this host.
+
+    A time without a zone is in UTC; one that cannot be read is infinitely old.
+    """
     try:
-        return max(0.0, time.time() - datetime.fromisoformat(heartbeat.timestamp).timestamp())
-    except ValueError:
+        written = datetime.fromisoformat(heartbeat.timestamp)
+        return max(0.0, time.time() - written.replace(tzinfo=written.tzinfo or UTC).timestamp())
+    except (ValueError, OverflowError):
         return float("inf")
 
 
@@ -28,13 +32,16 @@ def status(heartbeat: Heartbeat, stale_s: float) -> str:
         stale_s: an older one is stale, `BOT_HEARTBEAT_STALE_SECS`.
 
     Returns:
-        The status that the bot gave itself, or ``lost`` when it has ended without last words.
+        The status that the bot gave itself; ``lost`` when it has ended without last words; ``stale`` when its
+        process lives, and says nothing.
     """
     if heartbeat.status == "stopped":
         return "stopped"
-    if age_s(heartbeat) > stale_s or process.gone(owner(heartbeat)):
+    stale = age_s(heartbeat) > stale_s
+    gone = process.gone(owner(heartbeat))
+    if gone or (gone is None and stale):
         return "lost"
-    return heartbeat.status or "healthy"
+    return "stale" if stale else heartbeat.status or "healthy"
 
 
 def owner(heartbeat: Heartbeat) -> Owner:

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 # The guide's name: setting its level to DEBUG opens the timings. No handler is ever attached to it.
 _TIMINGS = logging.getLogger("redis_client")
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_LINE_LIMIT = 500
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LINE_LIMIT = 500  # characters
+_DETAIL_LIMIT = 100  # lines
+
+_sink = 0  # loguru's default one, until `configure` has put its own in its place
 
 
 class Log:
@@ -67,43 +70,14 @@ class Log:
 
     def event(self, event: Event) -> None:
         """Write a lifecycle event down."""
-        match event:
-            case ChildStarted(child, generation):
-                text = f"Started {child}" if generation == 1 else f"Restarted {child}"
-                self._write("DEBUG" if generation == 1 else "INFO", "supervisor", text)
-            case ChildFailed(child, error, message, delay_s, budget_left):
-                busy = f" on {message}" if message else ""
-                then = f"restarting in {delay_s:.2f} s, {budget_left} left"
-                self._write(
-                    "WARNING", "supervisor", f"{child} failed{busy}: {describe(error)} - {then}", error
-                )
-            case ChildExhausted(child, error, parked, probe_s):
-                then = f"parked, tried again in {probe_s:g} s" if parked else "giving up"
-                self._write(
-                    "ERROR", "supervisor", f"{child} used up its restarts: {describe(error)} - {then}", error
-                )
-            case ChildStopped(child, reason):
-                self._write("DEBUG", "supervisor", f"Stopped {child}: {reason}")
-            case ChildStuck(child, waited_s, stack):
-                line = self._line("supervisor", f"{child} still runs {waited_s:g} s after it was cancelled:")
-                logger.opt(depth=1).log("ERROR", "{}\n{}", line, stack)
-            case DeadLetters(child, count, types):
-                kinds = ", ".join(types)
-                self._write("WARNING", "supervisor", f"{child} left {count} messages unhandled: {kinds}")
-            case _:
-                self._write("DEBUG", "supervisor", repr(event))
+        level, text, detail = _told(event)
+        self._write(level, "supervisor", text, detail, depth=1)
 
-    def _write(self, level: str, area: str, text: str, error: BaseException | None = None) -> None:
-        line = self._line(area, text)
-        if error is not None:
-            # Formatted here: a host's sink that shows local variables would show secrets.
-            line += "\n" + "".join(traceback.format_exception(error)).rstrip()
-        logger.opt(depth=2).log(level, "{}", line)
+    def _write(self, level: str, area: str, text: str, detail: str = "", *, depth: int = 2) -> None:
+        logger.opt(depth=depth).log(level, "{}", self._line(area, text) + _indented(detail))
 
     def _line(self, area: str, text: str) -> str:
-        # Ids and rooms come from anybody: none of them may forge a line of its own.
-        safe = _CONTROL_CHARACTERS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-        return f"[{self.backend}-{area}] {safe[:_LINE_LIMIT]}"
+        return f"[{self.backend}-{area}] {_safe(text)}"
 
 
 def configure(level: str | None) -> None:
@@ -111,7 +85,11 @@ def configure(level: str | None) -> None:
 
     Args:
         level: the least level that is shown, a name or a number; None leaves loguru alone.
+
+    Raises:
+        ValueError: when there is no such level.
     """
+    global _sink
     if level is None:
         return
     threshold = int(level) if level.isdigit() else logger.level(level.upper()).no
@@ -120,5 +98,46 @@ def configure(level: str | None) -> None:
         return record["level"].no >= threshold or "botvisor_timing" in record["extra"]
 
     with contextlib.suppress(ValueError):  # somebody removed it already
-        logger.remove(0)
-    logger.add(sys.stderr, level=0, filter=shown, diagnose=False, backtrace=False)
+        logger.remove(_sink)
+    _sink = logger.add(sys.stderr, level=0, filter=shown, diagnose=False, backtrace=False)
+
+
+def _told(event: Event) -> tuple[str, str, str]:
+    """Return the level, the text, and further lines below it."""
+    match event:
+        case ChildStarted(child, 1):
+            return "DEBUG", f"Started {child}", ""
+        case ChildStarted(child):
+            return "INFO", f"Restarted {child}", ""
+        case ChildFailed(child, error, message, delay_s, budget_left):
+            busy = f" on {message}" if message else ""
+            then = f"restarting in {delay_s:.2f} s, {budget_left} left"
+            return "WARNING", f"{child} failed{busy}: {describe(error)} - {then}", _traceback(error)
+        case ChildExhausted(child, error, parked, probe_s):
+            then = f"parked, tried again in {probe_s:g} s" if parked else "giving up"
+            return "ERROR", f"{child} used up its restarts: {describe(error)} - {then}", _traceback(error)
+        case ChildStopped(child, reason, BaseException() as error):
+            return "WARNING", f"{child} failed as it stopped ({reason}): {describe(error)}", _traceback(error)
+        case ChildStopped(child, reason):
+            return "DEBUG", f"Stopped {child}: {reason}", ""
+        case ChildStuck(child, waited_s, stack):
+            return "ERROR", f"{child} still runs {waited_s:g} s after it was cancelled:", stack
+        case DeadLetters(child, count, types):
+            return "WARNING", f"{child} left {count} messages unhandled: {', '.join(types)}", ""
+    return "DEBUG", repr(event), ""
+
+
+def _traceback(error: BaseException) -> str:
+    # Formatted here: a host's sink that shows local variables would show secrets.
+    return "".join(traceback.format_exception(error))
+
+
+def _indented(detail: str) -> str:
+    # An error's own text may hold lines, too: none of them may look like one of the log's.
+    lines = detail.rstrip().split("\n")[-_DETAIL_LIMIT:] if detail else []
+    return "".join(f"\n  {_safe(line)}" for line in lines)
+
+
+def _safe(text: str) -> str:
+    # Ids and rooms come from anybody: none of them may forge a line of its own.
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)[:_LINE_LIMIT]

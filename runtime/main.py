@@ -24,7 +24,7 @@ class MainTask:
         on_running: called when `main` begins.
 
     Raises:
-        TypeError: when `main` cannot be called so, or is not a coroutine function.
+        TypeError: when `main` cannot be called so.
     """
 
     kind: RestartType = "temporary"
@@ -35,7 +35,7 @@ class MainTask:
         self.name = f"{bot.id}/main"
         self.value: Any = None
         self.exit: SystemExit | None = None
-        self._call = bind(main, bot)
+        self._call = _awaited(main, (bot,) if takes_bot(main) else ())
         self._bot = bot
         self._on_running = on_running
         self._task: Any = None
@@ -43,6 +43,7 @@ class MainTask:
     async def run(self, started: Callable[[], None]) -> None:
         """Run `main` once."""
         self._task = tasks.current()
+        self.value = self.exit = None
         running_bot.set(self._bot)
         self._on_running()
         started()
@@ -74,21 +75,21 @@ class MainTask:
         return ()
 
 
-def bind(main: Main, bot: Bot) -> Callable[[], Awaitable[Any]]:
-    """Return `main` as a function without arguments.
+def takes_bot(main: Main) -> bool:
+    """Return whether `main` takes the bot, rather than nothing.
 
     Raises:
-        TypeError: when it takes neither no argument nor one.
+        TypeError: when it can be called in neither way.
     """
     if not callable(main):
         raise TypeError(f"main is an async function that takes the bot or nothing, not {main!r}")
     signature = inspect.signature(main)
-    for arguments in ((bot,), ()):
+    for arguments in (("the bot",), ()):
         try:
             signature.bind(*arguments)
         except TypeError:
             continue
-        return _awaited(main, arguments)
+        return bool(arguments)
     raise TypeError(f"main takes the bot or nothing, but its signature is {signature}")
 
 

@@ -51,10 +51,11 @@ class Participants(MutableSet[str]):
             del self._ids[value]
             self._on_change()
 
-    def update(self, values: Iterable[str]) -> None:
+    def update(self, *groups: Iterable[str]) -> None:
         """Add several participants."""
-        for value in values:
-            self.add(value)
+        for group in groups:
+            for value in group:
+                self.add(value)
 
     @classmethod
     def _from_iterable(cls, it: Iterable[_Any]) -> set[_Any]:

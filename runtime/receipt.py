@@ -36,9 +36,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         """Return the receipt as it is once the message was seen in this state."""
         if _ORDER.index(state) <= _ORDER.index(self.state):
             return self
-        return msgspec.structs.replace(
-            self,
-            state=state,
-            delivered_ms=self.delivered_ms if self.delivered_ms is not None else at_ms,
-            handled_ms=at_ms if state == "handled" else None,
-        )
+        delivered_ms = at_ms if self.delivered_ms is None and state != "stored" else self.delivered_ms
+        handled_ms = at_ms if state == "handled" else None
+        return msgspec.structs.replace(self, state=state, delivered_ms=delivered_ms, handled_ms=handled_ms)

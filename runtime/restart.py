@@ -11,6 +11,8 @@ import msgspec
 
 RestartType = Literal["permanent", "transient", "temporary"]
 
+_DOUBLINGS = 64  # of a backoff; far more than lie between any base and cap
+
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """When and how fast a child is restarted. All durations are in seconds.
@@ -69,11 +71,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def ceiling(self, streak: int) -> float:
         """Return the longest backoff after `streak` failures in a row before this one, in seconds."""
-        return min(self.cap, self.base * 2.0 ** min(streak, 64))
+        return min(self.cap, self.base * 2.0 ** min(streak, _DOUBLINGS))
 
     def _fastest_window(self) -> float:
         # The window opens with the first restart; a child that crashes at once spends only the later backoffs.
-        return sum(self.ceiling(streak) for streak in range(1, self.intensity)) * (1 - self.jitter)
+        later = self.intensity - 1
+        if self.healthy_after == 0:  # then no two failures are ever in a row
+            return max(0, later) * self.ceiling(0) * (1 - self.jitter)
+        growing = sum(self.ceiling(streak) for streak in range(1, min(later, _DOUBLINGS) + 1))
+        return (growing + max(0, later - _DOUBLINGS) * self.ceiling(_DOUBLINGS)) * (1 - self.jitter)
 
 
 class History(msgspec.Struct, frozen=True):

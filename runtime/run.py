@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import os
 import signal
-from typing import Any
+import sys
+import threading
+import time
+import traceback
+from types import TracebackType
+from typing import Any, NoReturn
 
 import anyio
 
 from botvisor.config import Settings, load_settings
 
-from . import logs
+from . import logs, tasks
 from .bot_supervisor import BotSupervisor
 from .embed import open_supervisor
 from .errors import BotvisorError
 from .handle import BotHandle, Outcome
+from .logs import Log
 from .main import Main
 from .restart import Policy
 from .signals import SignalWatch
 
+THREADS_LIMIT_S = 5.0
 _LOOK_AT_HANDLERS_S = 5.0
 
 
@@ -70,20 +79,18 @@ def run_bot(
         StartFailed: when an actor did not start.
         LoopRuns: when an event loop runs here already.
     """
+    if _loop_runs():
+        raise LoopRuns
     settings = settings or load_settings()
     logs.configure(log_level or settings.log_level)
-    watch = SignalWatch()
+    watch, left = SignalWatch(), threading.Event()
 
     async def program() -> Outcome:
-        return await _run(watch, settings, main, room_url, bot_id, policy, grace)
+        return await _run(watch, left, settings, main, room_url, bot_id, policy, grace)
 
     options = {"use_uvloop": _uvloop(use_uvloop)} if backend == "asyncio" else {}
-    try:
-        outcome = anyio.run(program, backend=backend, backend_options=options)
-    except RuntimeError as error:
-        if "Already running" in str(error):
-            raise LoopRuns from None
-        raise
+    outcome = anyio.run(program, backend=backend, backend_options=options)
+    left.set()
     return conclude(outcome, watch.first)
 
 
@@ -98,13 +105,11 @@ def conclude(outcome: Outcome, heard: signal.Signals | None) -> Any:
         What `main` returned.
 
     Raises:
-        BaseException: what `main` raised.
+        BaseException: what `main` raised, with a traceback that begins in `main`.
         SystemExit: see `run_bot`.
     """
     if outcome.error is not None:
-        # Its traceback is the author's own: neither our frames' context nor a group round it.
-        outcome.error.__suppress_context__ = True
-        raise outcome.error
+        raise outcome.error.with_traceback(_authors_part(outcome.error.__traceback__))
     if outcome.exit is not None:
         raise outcome.exit
     if heard is signal.SIGINT:
@@ -116,6 +121,7 @@ def conclude(outcome: Outcome, heard: signal.Signals | None) -> Any:
 
 async def _run(
     watch: SignalWatch,
+    left: threading.Event,
     settings: Settings,
     main: Main,
     room_url: str,
@@ -123,20 +129,31 @@ async def _run(
     policy: Policy | None,
     grace: float,
 ) -> Outcome:
-    heard = anyio.Event()
-    with watch.watch(lambda _: heard.set()):
+    heard, starting = anyio.Event(), anyio.CancelScope()
+
+    def on_first(_: signal.Signals) -> None:
+        heard.set()
+        starting.cancel()
+
+    with watch.watch(on_first):
         async with open_supervisor(settings) as supervisor:
-            handle = await supervisor.start_bot(
-                main, room_url=room_url, bot_id=bot_id, policy=policy, grace=grace
-            )
+            with starting:
+                handle = await supervisor.start_bot(
+                    main, room_url=room_url, bot_id=bot_id, policy=policy, grace=grace
+                )
+            if starting.cancelled_caught:
+                return Outcome(cancelled=True)
             _watch_handlers(watch, supervisor)
             async with anyio.create_task_group() as group:
                 group.start_soon(_stop_when_heard, watch, heard, handle)
                 await handle.finished.wait()
                 group.cancel_scope.cancel()
+            await supervisor.shutdown()
             if supervisor.core.stuck:
-                # `main` ignores even its scope's cancel, and no task group can be left while it runs.
-                os._exit(128 + (watch.first or signal.SIGTERM))
+                # It ignores even its scope's cancel: while it runs no task group can be left, and no loop.
+                _leave_at_once(handle.outcome, watch.first)
+        if watch.installed and handle.outcome.reason:
+            _leave_threads_behind(handle.outcome, watch.first, left, supervisor.log)
         return handle.outcome
 
 
@@ -158,6 +175,65 @@ def _watch_handlers(watch: SignalWatch, supervisor: BotSupervisor) -> None:
             supervisor.core.timers.at(anyio.current_time() + _LOOK_AT_HANDLERS_S, look)
 
     supervisor.core.timers.at(anyio.current_time() + 1.0, look)
+
+
+def _leave_threads_behind(
+    outcome: Outcome, heard: signal.Signals | None, left: threading.Event, log: Log
+) -> None:
+    """See to it that no thread keeps the process of a bot that was stopped.
+
+    Args:
+        outcome: how the bot ended.
+        heard: the signal that ended it, if one did.
+        left: set once the event loop has ended.
+        log: where it is said which threads were left behind.
+    """
+
+    def leave() -> None:
+        # A loop that ends waits for its worker threads, and after the script the interpreter waits for all.
+        loop_ended = left.wait(THREADS_LIMIT_S)
+        if loop_ended:
+            threading.main_thread().join()
+            time.sleep(THREADS_LIMIT_S)
+        names = [thread.name for thread in threading.enumerate() if not thread.daemon]
+        log.error("supervisor", f"Left threads behind that did not end in time: {', '.join(names)}")
+        _leave_at_once(outcome, heard, told=loop_ended)
+
+    threading.Thread(target=leave, name="botvisor end", daemon=True).start()
+
+
+def _leave_at_once(outcome: Outcome, heard: signal.Signals | None, *, told: bool = False) -> NoReturn:
+    code = 0
+    try:
+        conclude(outcome, heard)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str) and not told:
+            sys.stderr.write(f"{error.code}\n")
+    except BaseException:
+        code = 1
+        if not told:
+            traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _authors_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of ours that it begins with, if anything is left then."""
+    rest = trace
+    while rest is not None and rest.tb_frame.f_globals.get("__name__", "").startswith("botvisor."):
+        rest = rest.tb_next
+    return rest or trace
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return tasks.on_trio()
+    return True
 
 
 def _uvloop(wanted: bool | None) -> bool:

@@ -12,27 +12,45 @@ from botvisor.config import Settings
 
 from . import tasks
 from .bot_supervisor import BotSupervisor
-from .errors import collapse
 from .stores import new_supervisor
 
 
 class _Shared:
+    """A supervisor in a task of its own, which none of its users' cancellations reaches."""
+
     def __init__(self, supervisor: BotSupervisor) -> None:
         self.supervisor = supervisor
         self.users = 0
         self.ready = anyio.Event()
+        self.ended = anyio.Event()
         self.error: BaseException | None = None
         self.task = tasks.detach(self._run, "botvisor supervisor")
+        tasks.on_end(self.task, self._end)  # it may be cancelled before it began
+
+    async def stop(self) -> None:
+        """Stop it, and wait until it has ended."""
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._shut_down, group.cancel_scope)
+                await self.ended.wait()
+                group.cancel_scope.cancel()
+
+    async def _shut_down(self, waiting: anyio.CancelScope) -> None:
+        await self.supervisor.shutdown()
+        if self.supervisor.core.stuck:  # it may never end
+            waiting.cancel()
 
     async def _run(self) -> None:
         try:
-            async with anyio.create_task_group() as group:
-                await group.start(self.supervisor.run)
-                self.ready.set()
+            await self.supervisor.run(self.ready.set)
         except Exception as error:  # it is raised to those who wait for it
-            self.error = collapse(error)
+            self.error = error
         finally:
-            self.ready.set()
+            self._end()
+
+    def _end(self) -> None:
+        self.ready.set()
+        self.ended.set()
 
 
 _running: RunVar[dict[Settings, _Shared]] = RunVar("botvisor_shared")
@@ -57,7 +75,7 @@ async def shared_supervisor(settings: Settings) -> AsyncIterator[BotSupervisor]:
         running = {}
         _running.set(running)
     shared = running.get(settings)
-    if shared is None:
+    if shared is None or shared.ended.is_set():
         shared = running[settings] = _Shared(new_supervisor(settings))
     shared.users += 1
     try:
@@ -70,6 +88,4 @@ async def shared_supervisor(settings: Settings) -> AsyncIterator[BotSupervisor]:
         if shared.users == 0:
             if running.get(settings) is shared:
                 del running[settings]
-            with anyio.CancelScope(shield=True):
-                await shared.ready.wait()
-                await shared.supervisor.shutdown()
+            await shared.stop()

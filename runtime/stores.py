@@ -23,4 +23,4 @@ def new_supervisor(settings: Settings) -> BotSupervisor:
         )
     log = Log("file")
     store = FileStore(settings, notify=lambda level, text: getattr(log, level.lower())("client", text))
-    return BotSupervisor(settings, store, SpoolDoorbell(store.spool), log)
+    return BotSupervisor(settings, store, SpoolDoorbell(store.spool), log, close=store.close)

@@ -14,6 +14,7 @@ from typing import Protocol
 import anyio
 
 _PRUNE_FROM = 1024  # entries; a smaller heap is left alone
+_SLACK_S = 0.1
 
 
 class Expiring(Protocol):
@@ -77,9 +78,9 @@ class Timers:
             self._lag_s = max(self._lag_s, anyio.current_time() - until)
 
     def _sweep(self, now: float) -> None:
-        # What has ended goes as soon as it is on top: the next wait is for something that still matters.
-        heap = self._heap
-        while heap and (heap[0][0] <= now or heap[0][2].ended):
+        # What has ended may go a little early: else each ask would cost a wake-up, long after its answer.
+        heap, soon = self._heap, now + _SLACK_S
+        while heap and heap[0][0] <= (soon if heap[0][2].ended else now):
             item = heapq.heappop(heap)[2]
             if not item.ended:
                 item.expire()

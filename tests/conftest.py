@@ -1,7 +1,10 @@
 """Fixtures for all tests: event loops in real and in virtual time."""
 
 import pytest
+
 from botvisor.testing.clock import virtual_time
+
+from .file_rig import files as files
 
 LOOPS = ["asyncio", "uvloop", "trio"]
 

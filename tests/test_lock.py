@@ -1,5 +1,6 @@
 """Leases on files: who holds one, who gets it next, and what ends it."""
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -157,6 +158,21 @@ def test_a_lease_whose_file_was_deleted_is_held_no_more_and_can_be_acquired_agai
     assert not ours.held_by("one")
     assert ours.acquire(ONE) is None
     assert ours.held_by("one")
+
+
+def test_a_file_deleted_between_opening_and_locking_is_not_taken_for_the_lease(lease, path, monkeypatch):
+    flock = fcntl.flock
+
+    def delete_and_lock(fd, operation):
+        monkeypatch.undo()
+        path.unlink()  # as its last holder does when it gives the lease up
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", delete_and_lock)
+    ours = lease()
+    assert ours.acquire(ONE) is None
+    assert ours.held_by("one")
+    assert lease().acquire(TWO) == ONE
 
 
 def test_a_holder_that_cannot_be_read_is_an_owner_without_instance(lease, path):

@@ -38,6 +38,8 @@ from botvisor.store import (
 from botvisor.testing.memory import MemoryStore
 from botvisor.wire import IDENTITY_TTL_S, LEASE_TTL_S, MAX_MESSAGE_BYTES, MAX_TRIES
 
+from .redis_world import VERSIONS, RedisWorld, server
+
 QUEUE = Queue("bot", "bot-1")
 ROOM = "https://example.test/room"
 ONE = own("bot-1", "one")
@@ -54,7 +56,7 @@ class MemoryWorld:
     def die(self):
         self.now += LEASE_TTL_S + 1
 
-    def close(self):
+    async def aclose(self):
         pass
 
 
@@ -73,15 +75,21 @@ class FileWorld:
         self.store.close()
         self.store = FileStore(self.settings)
 
-    def close(self):
+    async def aclose(self):
         self.store.close()
 
 
-@pytest.fixture(params=[MemoryWorld, FileWorld], ids=["memory", "files"])
-def world(request, tmp_path):
-    world = request.param(tmp_path)
+@pytest.fixture(params=["memory", "files", *VERSIONS])
+async def world(request, tmp_path):
+    match request.param:
+        case "memory":
+            world = MemoryWorld(tmp_path)
+        case "files":
+            world = FileWorld(tmp_path)
+        case version:
+            world = RedisWorld(await server(version))
     yield world
-    world.close()
+    await world.aclose()
 
 
 async def ask(world, command):

@@ -37,18 +37,21 @@ class BackendActor(BatchActor):
         ctx.tell(SweepNow())
 
     async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
-        """Carry out a batch of commands."""
+        """Carry out a batch of commands; what is none is answered with an error of its own."""
         if any(isinstance(message, SweepNow) for message in messages):
             self._ctx.tell_after(SWEEP_EVERY_S, SweepNow())
-        commands = [Sweep() if isinstance(message, SweepNow) else message for message in messages]
-        unknown = [type(command).__name__ for command in commands if not isinstance(command, Command)]
-        if unknown:
-            raise TypeError(f"BackendActor cannot handle {unknown[0]}")
+        asked = [Sweep() if isinstance(message, SweepNow) else message for message in messages]
+        answers: list[Any] = [TypeError(f"{type(a).__name__} is no command of a store") for a in asked]
+        places = [place for place, message in enumerate(asked) if isinstance(message, Command)]
+        for place, answer in zip(places, await self._carry_out([asked[p] for p in places]), strict=True):
+            answers[place] = answer
+        return answers
+
+    async def _carry_out(self, commands: list[Command]) -> list[Any]:
         began = time.perf_counter()
         results = await self._store.execute(commands)
-        self._log.timing(
-            "client", f"{len(commands)} commands took {(time.perf_counter() - began) * 1000:.2f} ms"
-        )
+        took_ms = (time.perf_counter() - began) * 1000
+        self._log.timing("client", f"{len(commands)} commands took {took_ms:.2f} ms")
         for command, result in zip(commands, results, strict=True):
             if isinstance(command, Sweep):
                 self._told_sweep(result)

@@ -14,7 +14,8 @@ from botvisor.message_forms import parse_object
 from botvisor.store import QueuedMessage
 from botvisor.wire import DEAD_DIR, DEAD_LIMIT, MAX_MESSAGE_BYTES, MESSAGE_SUFFIX, VERSION
 
-from .directory import Directory, FileContent
+from .directory import Directory
+from .private_file import FileContent
 from .spool_names import digest
 
 _UNREAD_SUFFIX = ".unread"
@@ -107,17 +108,17 @@ class DeadLetters:
 
     def of(self, lease: str) -> Iterator[QueuedMessage]:
         """Go through a queue's dead letters, in no order."""
-        for entry in self.directory.entries():
+        for name in self.directory.names():
             # Only this queue's: "a." begins the letters of "a.b" as well.
-            if not entry.name.endswith(MESSAGE_SUFFIX) or entry.name[:_KEY_FROM_END] != lease:
+            if not name.endswith(MESSAGE_SUFFIX) or name[:_KEY_FROM_END] != lease:
                 continue
             with contextlib.suppress(StoreError, msgspec.MsgspecError, ValueError):
-                found = self.directory.read(entry.name, _RECORD_LIMIT)
+                found = self.directory.read(name, _RECORD_LIMIT)
                 if found is not None:
                     yield _queued(msgspec.json.decode(found.raw, type=DeadLetter))
 
     def _trim(self) -> None:
-        letters = [entry.name for entry in self.directory.entries() if entry.name.endswith(MESSAGE_SUFFIX)]
+        letters = [name for name in self.directory.names() if name.endswith(MESSAGE_SUFFIX)]
         if len(letters) <= DEAD_LIMIT:
             return
         ages = [(found.st_mtime_ns, name) for name in letters if (found := self.directory.stat(name))]

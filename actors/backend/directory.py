@@ -13,44 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from botvisor.errors import StoreError, UnsafeDirectory
-from botvisor.wire import DIRECTORY_MODE, FILE_MODE, TMP_DIR
+from botvisor.errors import UnsafeDirectory
+from botvisor.wire import DIRECTORY_MODE, TMP_DIR
 
 from .os_errors import os_errors
+from .private_file import FileContent, UnsafeFile, read_file, write_file
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-_CHUNK = 65536
-
-
-class UnsafeFile(StoreError):
-    """A name in a private directory that is no plain file of ours: it was not opened any further.
-
-    Args:
-        path: the file.
-        problem: what is wrong with it.
-    """
-
-    def __init__(self, path: str, problem: str) -> None:
-        self.path = path
-        self.problem = problem
-        super().__init__(path, problem)
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.problem}"
-
-
-class FileContent(NamedTuple):
-    """What a file held.
-
-    Args:
-        raw: its bytes; empty when it is too large.
-        stat: its facts, of the very file that was read.
-        too_large: whether it holds more bytes than the limit.
-    """
-
-    raw: bytes
-    stat: os.stat_result
-    too_large: bool
 
 
 class Stamp(NamedTuple):
@@ -100,12 +69,23 @@ class Directory:
             UnsafeDirectory: when it is a link, belongs to another user or can be written by others.
             StoreUnavailable: when it cannot be made or looked at.
         """
+        if not self.exists():
+            with os_errors(self.path):
+                _make(Path(self.path))
+            self.exists()
+
+    def exists(self) -> bool:
+        """Return whether the directory is there, and see that nobody else can tamper with it.
+
+        Raises:
+            UnsafeDirectory: see `ready`.
+            StoreUnavailable: when it cannot be looked at.
+        """
         with os_errors(self.path):
             try:
                 found = os.lstat(self.path)
             except FileNotFoundError:
-                _make(Path(self.path))
-                found = os.lstat(self.path)
+                return False
         if stat.S_ISLNK(found.st_mode):
             raise UnsafeDirectory(
                 self.path, "is a symbolic link", "remove it, or set the path it points to instead"
@@ -124,6 +104,7 @@ class Directory:
                 f"can be written by other users (mode {stat.S_IMODE(found.st_mode):04o})",
                 f"run: chmod 700 {self.path}",
             )
+        return True
 
     def read(self, name: str, limit: int) -> FileContent | None:
         """Read a file.
@@ -141,29 +122,7 @@ class Directory:
         """
         path = self.at(name)
         with os_errors(path):
-            try:
-                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return None
-            except OSError as error:
-                # ELOOP is a symbolic link, ENXIO a socket or a device.
-                if error.errno in {errno.ELOOP, errno.ENXIO, errno.EACCES}:
-                    raise UnsafeFile(path, f"cannot be opened as a plain file: {error.strerror}") from None
-                raise
-            try:
-                found = os.fstat(fd)
-                if not stat.S_ISREG(found.st_mode):
-                    raise UnsafeFile(path, "is not a plain file")
-                if found.st_uid != os.geteuid():
-                    raise UnsafeFile(path, f"belongs to another user (uid {found.st_uid})")
-                if found.st_size > limit:
-                    return FileContent(b"", found, too_large=True)
-                raw = _read(fd, limit + 1)
-            finally:
-                os.close(fd)
-        # It may have grown since it was measured.
-        too_large = len(raw) > limit
-        return FileContent(b"" if too_large else raw, found, too_large)
+            return read_file(path, limit)
 
     def write(self, name: str, raw: bytes, *, sync: bool = True) -> None:
         """Write a file, replacing the one of that name: readers see all of the old or all of the new.
@@ -184,7 +143,7 @@ class Directory:
         draft = tmp.at(secrets.token_hex(8))
         with os_errors(path):
             try:
-                _write(draft, raw, sync=sync)
+                write_file(draft, raw, sync=sync)
                 os.rename(draft, path)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -238,6 +197,14 @@ class Directory:
                 return None
         return Stamp(found.st_dev, found.st_ino, found.st_mtime_ns)
 
+    def names(self) -> list[str]:
+        """Return every name in the directory, in no order; none when it is missing."""
+        with os_errors(self.path):
+            try:
+                return os.listdir(self.path)
+            except FileNotFoundError:
+                return []
+
     def entries(self) -> Iterator[os.DirEntry[str]]:
         """Go through what is in the directory, in no order; through nothing when it is missing."""
         with os_errors(self.path):
@@ -260,28 +227,6 @@ def _make(path: Path) -> None:
             continue
         # A umask can take bits away that we need ourselves.
         os.chmod(folder, DIRECTORY_MODE)
-
-
-def _write(path: str, raw: bytes, *, sync: bool) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path, flags, FILE_MODE)
-    try:
-        os.fchmod(fd, FILE_MODE)
-        rest = memoryview(raw)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        if sync:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _read(fd: int, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    while limit > 0 and (chunk := os.read(fd, min(limit, _CHUNK))):
-        chunks.append(chunk)
-        limit -= len(chunk)
-    return b"".join(chunks)
 
 
 def _sync_directory(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -14,8 +15,8 @@ from .directory_watch import DirectoryWatch, InotifyWatch, PollingWatch
 from .spool import Spool
 from .spool_names import prefix_of
 
-# How often to see that the directory is still the one that is watched.
-_CHECK_S = 1.0
+# A file that begins to rest meanwhile is looked at again this much too late at most.
+_WAIT_S = 1.0
 # Files that nothing tells of, such as those another host writes to a shared directory, are found by listing.
 _LIST_S = 30.0
 
@@ -54,55 +55,50 @@ class SpoolDoorbell:
         begun = False
         while True:
             await anyio.to_thread.run_sync(directory.ready)
-            stamp = await anyio.to_thread.run_sync(directory.stamp)
-            watch = await self._open_watch()
-            try:
-                index.fed = True
+            with contextlib.ExitStack() as stack:
+                watch = await self._open_watch(stack)
                 index.rescan()
                 if not begun:
                     begun = True
                     started()
                 self._ring_all()
-                await self._listen(watch, stamp and stamp[:2])
-            finally:
-                index.fed = False
-                watch.close()
+                index.fed = True
+                try:
+                    await self._listen(watch)
+                finally:
+                    index.fed = False
 
-    async def _open_watch(self) -> DirectoryWatch:
+    async def _open_watch(self, stack: contextlib.ExitStack) -> DirectoryWatch:
         if self._inotify:
             watch = InotifyWatch(self._spool.directory)
+            stack.callback(watch.close)
             try:
                 await anyio.to_thread.run_sync(watch.open)
                 return watch
             except (ImportError, OSError) as error:
-                watch.close()
                 self._inotify = False
                 hint = "; raise fs.inotify.max_user_instances" if sys.platform == "linux" else ""
                 self._spool.notify(
                     "WARNING", f"no inotify for {self._spool.directory}: polling every 50 ms ({error}){hint}"
                 )
         polling = PollingWatch(self._spool.directory, self._is_wanted)
+        stack.callback(polling.close)
         await anyio.to_thread.run_sync(polling.open)
         return polling
 
-    async def _listen(self, watch: DirectoryWatch, watched: tuple[int, int] | None) -> None:
-        """Ring until something was missed, or the directory is another one."""
-        directory, index = self._spool.directory, self._spool.index
-        now = time.monotonic()
-        check_at, list_at = now + _CHECK_S, now + _LIST_S
+    async def _listen(self, watch: DirectoryWatch) -> None:
+        """Ring until something was missed."""
+        index = self._spool.index
+        list_at = time.monotonic() + _LIST_S
         while True:
-            names = await watch.wait(max(0.0, min(check_at, index.next_due()) - time.monotonic()))
+            now = time.monotonic()
+            names = await watch.wait(max(0.0, min(_WAIT_S, index.next_due() - now)))
             if names is None:
                 return
             self._arrived(names)
             now = time.monotonic()
             for prefix in index.due_prefixes(now):
                 self._ring(prefix)
-            if now >= check_at:
-                check_at = now + _CHECK_S
-                stamp = await anyio.to_thread.run_sync(directory.stamp)
-                if stamp is None or stamp[:2] != watched:
-                    return
             if now >= list_at:
                 list_at = now + _LIST_S
                 self._arrived(await anyio.to_thread.run_sync(self._list))
@@ -114,7 +110,7 @@ class SpoolDoorbell:
             self._rings.pop(prefix, None)
 
     def _list(self) -> list[str]:
-        return [entry.name for entry in self._spool.directory.entries() if self._is_wanted(entry.name)]
+        return [name for name in self._spool.directory.names() if self._is_wanted(name)]
 
     def _is_wanted(self, name: str) -> bool:
         prefix = prefix_of(name)

@@ -87,7 +87,8 @@ class FileStore:
             Sweep: lambda _: sweeper.sweep(),
         }
         self._lock = threading.Lock()
-        self._limiter = anyio.CapacityLimiter(1)
+        # A cancelled batch keeps its thread until it ends; those behind it must still get one, to give up in.
+        self._limiter = anyio.CapacityLimiter(4)
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Carry out a batch, in order, in one thread; see `Store`.
@@ -101,8 +102,11 @@ class FileStore:
 
     def close(self) -> None:
         """Let go of every lease without giving it up, as the end of the process would."""
-        with self._lock:
-            self.spool.close()
+        if self._lock.acquire(timeout=_BUSY_LIMIT_S):
+            try:
+                self.spool.close()
+            finally:
+                self._lock.release()
 
     def _run(self, commands: tuple[Command, ...]) -> list[Any]:
         if not self._lock.acquire(timeout=_BUSY_LIMIT_S):

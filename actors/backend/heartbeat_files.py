@@ -7,7 +7,8 @@ from botvisor.heartbeat import Heartbeat, from_json, to_json
 from botvisor.store import ListHeartbeats, ReadHeartbeat, WriteHeartbeat
 from botvisor.wire import MAX_MESSAGE_BYTES, heartbeat_file
 
-from .directory import Directory, UnsafeFile
+from .directory import Directory
+from .private_file import UnsafeFile
 from .quarantine import Notify
 
 _SUFFIX = ".json"
@@ -34,11 +35,13 @@ class HeartbeatFiles:
 
     def read(self, command: ReadHeartbeat) -> Heartbeat | None:
         """See `ReadHeartbeat`: None as well when it cannot be read."""
-        return self._read(heartbeat_file(command.bot_id))
+        return self._read(heartbeat_file(command.bot_id)) if self.directory.exists() else None
 
     def list(self, _: ListHeartbeats) -> list[Heartbeat]:
         """See `ListHeartbeats`: those that cannot be read are left out."""
-        names = sorted(entry.name for entry in self.directory.entries() if entry.name.endswith(_SUFFIX))
+        if not self.directory.exists():
+            return []
+        names = sorted(name for name in self.directory.names() if name.endswith(_SUFFIX))
         return [heartbeat for name in names if (heartbeat := self._read(name)) is not None]
 
     def _read(self, name: str) -> Heartbeat | None:

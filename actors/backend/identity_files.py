@@ -19,10 +19,11 @@ from botvisor.identity import Identity
 from botvisor.store import CleanUpIdentities, ListIdentities, ReadIdentity, WriteIdentity
 from botvisor.wire import IDENTITY_TTL_S, MAX_MESSAGE_BYTES, identity_path
 
-from .directory import Directory, FileContent, UnsafeFile
+from .directory import Directory
 from .lock import exclusive
+from .private_file import FileContent, UnsafeFile
 
-_WAIT_S = 0.5
+_WAIT_S = 0.25
 _ATTEMPTS = 3
 
 
@@ -59,21 +60,25 @@ class IdentityFiles:
     def read(self, command: ReadIdentity) -> Identity | None:
         """See `ReadIdentity`: None as well when it has expired, is damaged or is somebody else's."""
         room, name = self._find(command.room_url, command.participant_id)
-        identity = _read(room, name)
+        identity = _read(room, name) if self.directory.exists() else None
         asked = (command.room_url, command.participant_id)
         return identity if identity and (identity.room_url, identity.participant_id) == asked else None
 
     def list(self, command: ListIdentities) -> list[Identity]:
         """See `ListIdentities`: without those that `read` would not return."""
+        if not self.directory.exists():
+            return []
         room, _ = self._find(command.room_url, "")
-        found = (_read(room, entry.name) for entry in room.entries())
+        found = (_read(room, name) for name in room.names())
         ours = [identity for identity in found if identity and identity.room_url == command.room_url]
         return sorted(ours, key=lambda identity: identity.participant_id)
 
     def clean_up(self, command: CleanUpIdentities) -> int:
         """See `CleanUpIdentities`."""
+        if not self.directory.exists():
+            return 0
         room, _ = self._find(command.room_url, "")
-        removed = sum(room.remove(entry.name) for entry in room.entries() if _is_over(room, entry.name))
+        removed = sum(room.remove(name) for name in room.names() if _is_over(room, name))
         remove_empty(room)
         return removed
 

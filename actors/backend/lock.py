@@ -18,8 +18,8 @@ from botvisor.errors import StoreUnavailable
 from botvisor.process import Owner, gone
 from botvisor.wire import FILE_MODE
 
-from .directory import UnsafeFile
 from .os_errors import os_errors
+from .private_file import UnsafeFile
 
 # A lock that is held by nobody alive is a lock that changes hands this moment, or is being swept.
 _SETTLE_TRIES = 5

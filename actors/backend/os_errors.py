@@ -23,9 +23,9 @@ def unavailable(error: OSError, path: str | None = None) -> StoreUnavailable:
 
     Args:
         error: the error.
-        path: what it happened to, when the error does not say.
+        path: what it kept from being done; by default the file that the error names.
     """
-    where = error.filename if isinstance(error.filename, str) else path
+    where = path or error.filename
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     reason = f"{error.strerror or error} ({name})"
     return StoreUnavailable(f"{where}: {reason}" if where else reason)

@@ -31,10 +31,12 @@ class RetryingStore:
         self._store = store
         self._log = log
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
+        self._failing: set[type[Command]] = set()  # kinds that failed when they were carried out last
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Carry out a batch, trying up to three times, within two seconds."""
-        results: list[Any] = [StoreUnavailable(f"no answer within {DEADLINE_S:g} s")] * len(commands)
+        # An error of its own for each: whoever raises one writes his traceback into it.
+        results: list[Any] = [StoreUnavailable(f"no answer within {DEADLINE_S:g} s") for _ in commands]
         with anyio.move_on_after(DEADLINE_S):
             pending = list(range(len(commands)))
             for attempt in range(ATTEMPTS):
@@ -44,9 +46,22 @@ class RetryingStore:
                 pending = [place for place in pending if isinstance(results[place], StoreUnavailable)]
                 if not pending or attempt == ATTEMPTS - 1:
                     break
-                self._log.warning("client", f"Trying {len(pending)} commands again: {results[pending[0]]}")
+                known = {type(commands[place]) for place in pending} <= self._failing
+                tell = self._log.debug if known else self._log.warning
+                tell("client", f"Trying {len(pending)} commands again: {results[pending[0]]}")
                 await anyio.sleep(self._backoff_s(attempt))
+        self._note(commands, results)
         return results
+
+    def _note(self, commands: Sequence[Command], results: Sequence[Any]) -> None:
+        failed_before = bool(self._failing)
+        for command, result in zip(commands, results, strict=True):
+            if isinstance(result, StoreUnavailable):
+                self._failing.add(type(command))
+            else:
+                self._failing.discard(type(command))
+        if failed_before and not self._failing:
+            self._log.info("client", "The store answers again")
 
     def _backoff_s(self, attempt: int) -> float:
         # Full jitter: callers that failed together must not come back together.

@@ -12,8 +12,9 @@ from botvisor.store import Claim, Done, Queue
 from botvisor.wire import CLAIM_DIR, MAX_MESSAGE_BYTES, MAX_TRIES, MESSAGE_SUFFIX
 
 from .dead_letters import DeadLetter, DeadLetters
-from .directory import Directory, FileContent, UnsafeFile
+from .directory import Directory
 from .lock import FileLease
+from .private_file import FileContent, UnsafeFile
 from .quarantine import Quarantine
 from .receipts import Receipts
 from .spool_index import SpoolIndex

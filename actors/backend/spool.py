@@ -33,7 +33,8 @@ from botvisor.store import (
 from botvisor.wire import CLAIM_DIR, CONTROL_TTL_S, MAX_MESSAGE_BYTES, control_prefix
 
 from .dead_letters import DeadLetters
-from .directory import Directory, UnsafeFile
+from .directory import Directory
+from .private_file import UnsafeFile
 from .quarantine import Notify, Quarantine
 from .receipts import Receipts
 from .served_queue import ServedQueue, SpoolParts, message_id
@@ -149,13 +150,15 @@ class Spool:
     def receipt(self, command: ReadReceipt) -> MessageState:
         """See `ReadReceipt`. Costs a listing of the directory while the message waits."""
         place, known_by = self._place(command.queue), command.message_id
+        if not self.directory.exists():
+            return "unknown"
         state = self._look_for(place, known_by)
         # It may have moved on from where we had yet to look to where we had looked.
         return state if state != "unknown" else self._look_for(place, known_by)
 
     def messages(self, command: ListMessages) -> list[QueuedMessage]:
         """See `ListMessages`: at most the 1,000 oldest that wait, and all others."""
-        if self._is_alias(command.queue):
+        if self._is_alias(command.queue) or not self.directory.exists():
             return []
         place = self._place(command.queue)
         found = [*self._parts.dead.of(place.lease), *self._claimed(place), *self._waiting(place.prefix)]
@@ -206,8 +209,7 @@ class Spool:
         if self._parts.dead.holds(place.lease, known_by):
             return "dead"
         tail = tail_of(known_by)
-        for entry in self.directory.entries():
-            name = entry.name
+        for name in self.directory.names():
             if name.startswith(place.prefix) and (name.endswith(tail) or name == known_by):
                 return "stored"
         return "unknown"
@@ -226,12 +228,9 @@ class Spool:
                 yield from _read(claims, entry.name, claimed.name, claimed.tries)
 
     def _waiting(self, prefix: str) -> Iterator[QueuedMessage]:
-        found = []
-        for entry in self.directory.entries():
-            if entry.name.startswith(prefix):
-                facts = self.directory.stat(entry.name)
-                found.append((facts.st_mtime_ns if facts else 0, entry.name))
-        for _, name in sorted(found)[:_LISTED]:
+        names = [name for name in self.directory.names() if name.startswith(prefix)]
+        ages = [(facts.st_mtime_ns, name) for name in names if (facts := self.directory.stat(name))]
+        for _, name in sorted(ages)[:_LISTED]:
             yield from _read(self.directory, name, name, 0)
 
 

@@ -17,7 +17,7 @@ from .spool_names import prefix_of
 
 # How long a file that cannot be parsed must stay unchanged before nobody can be writing it: our own choice.
 REST_S = 2.0
-_LOOK_AGAIN_S = 0.25
+_LOOK_AGAIN_S = 0.1
 # Coarse filesystems stamp their directories every other second: a change within that time leaves no trace.
 _STAMP_MARGIN_NS = 2_500_000_000
 _QUEUE_LIMIT = 10_000
@@ -203,9 +203,10 @@ class SpoolIndex:
         while self._noted:
             name = self._noted.popleft()
             queue = self._queues.get(prefix_of(name) or "")
-            found = self._directory.stat(name) if queue is not None else None
-            if queue is not None and found is not None:
-                queue.add(found.st_mtime_ns, name)
+            if queue is not None and name not in queue.names:
+                found = self._directory.stat(name)
+                if found is not None:
+                    queue.add(found.st_mtime_ns, name)
 
     def _changed(self) -> bool:
         return not self.fed and (not self._settled or self._directory.stamp() != self._stamp)
@@ -214,15 +215,13 @@ class SpoolIndex:
         self._stamp = self._directory.stamp()
         self._settled = settled(self._stamp)
         found: dict[str, list[tuple[int, str]]] = {prefix: [] for prefix in self._queues}
-        for entry in self._directory.entries():
-            names = found.get(prefix_of(entry.name) or "")
-            if names is None:
+        for name in self._directory.names():
+            waiting = found.get(prefix_of(name) or "")
+            facts = self._directory.stat(name) if waiting is not None else None
+            if waiting is None or facts is None:
                 continue
-            try:
-                names.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
-            except FileNotFoundError:
-                continue
-            if len(names) > 2 * _QUEUE_LIMIT:
-                names[:] = heapq.nsmallest(_QUEUE_LIMIT + 1, names)
-        for prefix, names in found.items():
-            self._queues[prefix].replace(names, time.monotonic())
+            waiting.append((facts.st_mtime_ns, name))
+            if len(waiting) > 2 * _QUEUE_LIMIT:
+                waiting[:] = heapq.nsmallest(_QUEUE_LIMIT + 1, waiting)
+        for prefix, waiting in found.items():
+            self._queues[prefix].replace(waiting, time.monotonic())

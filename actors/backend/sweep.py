@@ -73,27 +73,25 @@ class Sweeper:
             removed += self._expire_claims()
             for name, ttl_s in ((DONE_DIR, DONE_TTL_S), (DEAD_DIR, DEAD_TTL_S), (BAD_DIR, DEAD_TTL_S)):
                 removed += self._expire(self._spool.sub(name), _always(ttl_s))
+            removed += self._expire_drafts(self._spool)
         if self._usable(self._heartbeats):
             removed += self._expire(
                 self._heartbeats, lambda name: EPITAPH_TTL_S if _HEARTBEAT.fullmatch(name) else None
             )
+            removed += self._expire_drafts(self._heartbeats)
         if self._usable(self._identities):
             removed += self._expire_identities()
-        for directory in (self._spool, self._heartbeats, self._identities):
-            removed += self._expire(directory.sub(TMP_DIR), _always(ADMIN_TTL_S))
+            removed += self._expire_drafts(self._identities)
         if self._error is not None:
             raise self._error
         return removed
 
     def _usable(self, directory: Directory) -> bool:
         try:
-            if directory.stamp() is None:
-                return False
-            directory.ready()
+            return directory.exists()
         except StoreError as error:
             self._error = self._error or error
             return False
-        return True
 
     def _expire(self, directory: Directory, ttl_s: Callable[[str], float | None]) -> int:
         """Delete the files that are older than the lifetime of their name; those without one stay."""
@@ -110,8 +108,11 @@ class Sweeper:
             self._error = self._error or error
         return removed
 
+    def _expire_drafts(self, directory: Directory) -> int:
+        return self._expire(directory.sub(TMP_DIR), _always(ADMIN_TTL_S))
+
     def _expire_locks(self) -> int:
-        names = [entry.name for entry in self._spool.entries() if _LOCK.fullmatch(entry.name)]
+        names = [name for name in self._spool.names() if _LOCK.fullmatch(name)]
         oldest = time.time() - ADMIN_TTL_S
         old = [name for name in names if (found := self._spool.stat(name)) and found.st_mtime < oldest]
         return sum(remove_stale(self._spool.at(name)) for name in old)
@@ -137,7 +138,7 @@ class Sweeper:
                 removed += self._expire(
                     room, lambda name: IDENTITY_TTL_S if _IDENTITY.fullmatch(name) else None
                 )
-                if next(room.entries(), None) is None:
+                if not room.names():
                     remove_empty(room)
         return removed
 

@@ -29,12 +29,16 @@ class FakeBot:
 
     Args:
         handle: the running bot.
-        client: the operator's side of the same store.
+        supervisor: its supervisor, which can start more bots over the same store.
+        client: the operator's side of that store.
         store: the store, with its fault hooks.
     """
 
-    def __init__(self, handle: BotHandle, client: Client, store: MemoryStore) -> None:
+    def __init__(
+        self, handle: BotHandle, supervisor: BotSupervisor, client: Client, store: MemoryStore
+    ) -> None:
         self.handle = handle
+        self.supervisor = supervisor
         self.client = client
         self.store = store
 
@@ -117,4 +121,4 @@ async def fake_bot(
             policy=policy,
             grace=grace,
         )
-        yield FakeBot(handle, Client(supervisor.backend, settings, log), store)
+        yield FakeBot(handle, supervisor, Client(supervisor.backend, settings, log), store)

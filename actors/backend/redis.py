@@ -1,0 +1,291 @@
+"""The store on Redis: heartbeats, identities and queues, a batch to a round trip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+
+from botvisor import process
+from botvisor.errors import StoreError, StoreUnavailable
+from botvisor.store import (
+    AcquireLease,
+    BuryMessage,
+    CleanUpIdentities,
+    Command,
+    ListHeartbeats,
+    ListIdentities,
+    ListMessages,
+    NextMessage,
+    PushControl,
+    PushMessage,
+    ReadHeartbeat,
+    ReadIdentity,
+    ReadReceipt,
+    ReleaseLease,
+    ReturnMessage,
+    Sweep,
+    TakeControl,
+    WriteHeartbeat,
+    WriteIdentity,
+)
+
+from .link import Fence, Link, Server
+from .quarantine import Notify
+from .redis_bells import Bells
+from .redis_control import RedisControl
+from .redis_endpoint import Endpoint
+from .redis_errors import Diagnosis, EndpointUnusable, ErrorReply, Kind, diagnose
+from .redis_heartbeats import RedisHeartbeats
+from .redis_identities import RedisIdentities
+from .redis_notices import Notices
+from .redis_queues import RedisQueues
+from .redis_scripts import Plan, Step
+from .redis_strays import Strays
+from .redis_transaction import Transactions, only_reads, problem_of
+from .redis_wrong_types import set_aside
+
+CONNECT_TIMEOUT_S = 5.0
+
+# What the link raises. Whatever else a plan raises is its own command's result.
+_LINK_ERRORS = (OSError, EndpointUnusable, ErrorReply)
+
+
+class RedisUnavailable(StoreUnavailable):
+    """Redis could not carry out a command, and files could.
+
+    Args:
+        diagnosis: what is wrong, and whether it counts against Redis as a whole.
+    """
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        self.diagnosis = diagnosis
+        super().__init__(diagnosis)
+
+    def __str__(self) -> str:
+        return f"Redis: {self.diagnosis}"
+
+
+class _Running:
+    """A command on its way.
+
+    Args:
+        command: the command.
+        plan: how it is carried out.
+    """
+
+    __slots__ = ("command", "ended", "mended", "plan", "result", "step")
+
+    def __init__(self, command: Command, plan: Plan) -> None:
+        self.command = command
+        self.plan = plan
+        self.step: Step = ()
+        self.result: Any = None
+        self.ended = False
+        self.mended = False
+
+
+class RedisStore:
+    """A store on one Redis server.
+
+    A batch costs one round trip; listing, and what has to be mended, cost more. The link is opened by the
+    first batch, and anew by the first one after it broke; then the old link is fenced off, so that nothing
+    it had sent is carried out later.
+
+    It neither tries again nor waits: that is for whoever has the deadline and the breaker. Cancelling it in
+    mid-batch breaks the link.
+
+    Args:
+        endpoint: where Redis is.
+        notify: told, with a level and a text, of values that cannot be used and of what the server forbids.
+        connect_timeout_s: the limit for opening a link, in seconds.
+        name: the link's name in CLIENT LIST.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        notify: Notify | None = None,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        name: str = "botvisor",
+    ) -> None:
+        self._endpoint = endpoint
+        self._connect_timeout_s = connect_timeout_s
+        self._name = name
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._transactions: Transactions | None = None
+        self._fence: Fence | None = None
+        self._notices = Notices(notify or _ignore)
+        self._bells = Bells(self._notices)
+        heartbeats = RedisHeartbeats(self._server_ms, self._notices)
+        strays = Strays(process.new_instance(), self._server_ms, self._notices)
+        identities = RedisIdentities(strays, self._server_ms, self._bells, self._notices)
+        queues = RedisQueues(self._bells, self._notices)
+        control = RedisControl()
+        self._planners: dict[type[Command], Callable[[Any], Plan]] = {
+            WriteHeartbeat: heartbeats.write,
+            ReadHeartbeat: heartbeats.read,
+            ListHeartbeats: heartbeats.list_all,
+            WriteIdentity: identities.write,
+            ReadIdentity: identities.read,
+            ListIdentities: identities.list_all,
+            CleanUpIdentities: identities.clean_up,
+            PushMessage: queues.push,
+            AcquireLease: queues.acquire,
+            ReleaseLease: queues.release,
+            NextMessage: queues.next,
+            ReturnMessage: queues.put_back,
+            BuryMessage: queues.bury,
+            ReadReceipt: queues.receipt,
+            ListMessages: queues.messages,
+            PushControl: control.push,
+            TakeControl: control.take,
+            Sweep: heartbeats.sweep,
+        }
+
+    @property
+    def link(self) -> Link | None:
+        """The link, if it was opened and has not been discarded."""
+        return self._transactions.link if self._transactions is not None else None
+
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out a batch, in order; see `Store`.
+
+        When Redis is away, refuses us or is full, a command's result is a `RedisUnavailable`.
+        """
+        if not commands:
+            return []
+        async with self._lock:
+            try:
+                transactions = await self._open()
+            except _LINK_ERRORS as error:
+                return [_told(error) for _ in commands]
+            return await self._carry_out(commands, transactions)
+
+    async def ping(self) -> Server:
+        """Make sure that Redis answers, opening a link if need be. Returns what the server says of itself.
+
+        Raises:
+            RedisUnavailable: when it does not.
+        """
+        async with self._lock:
+            try:
+                transactions = await self._open()
+                ((reply,),) = await transactions.carry_out([[(b"PING",)]])
+                if isinstance(reply, ErrorReply):
+                    raise reply
+            except _LINK_ERRORS as error:
+                raise RedisUnavailable(diagnose(error)) from error
+            return transactions.link.server
+
+    async def aclose(self) -> None:
+        """Close the link. The next batch opens another."""
+        await self._discard()
+
+    async def _open(self) -> Transactions:
+        if self._transactions is not None and self._transactions.link.broken:
+            await self._discard()
+        if self._transactions is None:
+            link = await Link.open(
+                self._endpoint,
+                connect_timeout_s=self._connect_timeout_s,
+                name=self._name,
+                fence=self._fence,
+            )
+            self._fence = None
+            self._transactions = Transactions(link)
+            self._bells.try_again()
+            for refusal in link.refused:
+                if refusal.code == "NOPERM":
+                    self._notices.once(f"Redis forbids what a new link asks first: {refusal}")
+        return self._transactions
+
+    async def _discard(self) -> None:
+        if self._transactions is not None:
+            transactions, self._transactions = self._transactions, None
+            self._fence = transactions.link.fence
+            await transactions.link.aclose()
+
+    async def _carry_out(self, commands: Sequence[Command], transactions: Transactions) -> list[Any]:
+        batch = [_Running(command, self._plan(command)) for command in commands]
+        waiting, replies = batch, [None] * len(batch)
+        while True:
+            for running, answer in zip(waiting, replies, strict=True):
+                self._advance(running, answer)
+            waiting = [running for running in waiting if not running.ended]
+            if not waiting:
+                break
+            replies = await _exchange(transactions, waiting)
+        results = [running.result for running in batch]
+        if any(isinstance(each, RedisUnavailable) and each.diagnosis.wrong_server for each in results):
+            await self._discard()
+        return results
+
+    def _plan(self, command: Command) -> Plan:
+        planner = self._planners.get(type(command))
+        return planner(command) if planner is not None else _unknown(command)
+
+    def _advance(self, running: _Running, answer: Any) -> None:
+        """Hand a plan its replies, or an error in their place, and see what it wants next."""
+        plan = running.plan
+        try:
+            running.step = plan.throw(answer) if isinstance(answer, Exception) else plan.send(answer)
+            return
+        except StopIteration as end:
+            running.result = end.value
+        except ErrorReply as error:
+            if diagnose(error).kind is Kind.BAD_VALUE and not running.mended and not only_reads(running.step):
+                running.mended = True
+                running.plan = self._mend(running.command, running.step)
+                running.step = next(running.plan)
+                return
+            running.result = _told(error)
+        except Exception as error:
+            running.result = error
+        running.ended = True
+
+    def _mend(self, command: Command, step: Step) -> Plan:
+        """Carry a command out again, after the values it stumbled over were moved out of its way."""
+        for moved in (yield from set_aside(step)):
+            self._notices.once(f"Moved {moved} on Redis, where another type is expected")
+        return (yield from self._plan(command))
+
+    def _server_ms(self) -> int:
+        link = self.link
+        return link.server_ms() if link is not None else int(time.time() * 1000)
+
+
+async def _exchange(transactions: Transactions, waiting: Sequence[_Running]) -> list[Any]:
+    """Return the replies that each command waits for, or an error in their place."""
+    try:
+        return await transactions.carry_out([running.step for running in waiting])
+    except OSError as error:
+        return [_told(error) for _ in waiting]
+    except (TypeError, UnicodeError):
+        # Nothing was sent, as one of them holds what is neither bytes nor a number.
+        problems = [problem_of(running.step) for running in waiting]
+        sound = [running for running, problem in zip(waiting, problems, strict=True) if problem is None]
+        if len(sound) == len(waiting):
+            raise
+        replies = iter(await _exchange(transactions, sound) if sound else ())
+        return [next(replies) if problem is None else problem for problem in problems]
+
+
+def _told(error: Exception) -> StoreError:
+    """Return what a command ends with for an error of the link or of the server."""
+    diagnosis = diagnose(error)
+    if diagnosis.kind in (Kind.BAD_VALUE, Kind.OTHER):
+        return StoreError(f"Redis: {diagnosis}")
+    return RedisUnavailable(diagnosis)
+
+
+def _unknown(command: Command) -> Plan:
+    yield from ()
+    raise TypeError(f"RedisStore does not know {type(command).__name__}")
+
+
+def _ignore(_level: str, _text: str) -> None:
+    pass

@@ -1,0 +1,158 @@
+"""Heartbeats on Redis: a hash for each bot, an index of the fleet, and the last words of those that ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from botvisor.errors import MalformedMessage
+from botvisor.heartbeat import Heartbeat, from_hash, to_json
+from botvisor.store import ListHeartbeats, ReadHeartbeat, Sweep, WriteHeartbeat
+from botvisor.wire import (
+    ALIVE_KEY,
+    ALIVE_TTL_S,
+    EPITAPH_TTL_S,
+    HEARTBEAT_TTL_S,
+    epitaph_key,
+    heartbeat_key,
+)
+
+from .redis_notices import Notices
+from .redis_replies import check, hash_of, of_wrong_type, scores_of
+from .redis_scripts import Plan, RedisCommand, Step
+
+_ALIVE = ALIVE_KEY.encode()
+_LISTED = 10_000
+_CHUNK = 500
+_LOST = "lost"
+
+
+class RedisHeartbeats:
+    """The heartbeats of a fleet.
+
+    Args:
+        server_ms: the server's time, in milliseconds since the epoch.
+        notices: told once of each heartbeat that cannot be read.
+    """
+
+    def __init__(self, server_ms: Callable[[], int], notices: Notices) -> None:
+        self._server_ms = server_ms
+        self._notices = notices
+
+    def write(self, command: WriteHeartbeat) -> Plan:
+        """See `WriteHeartbeat`. A stopped bot's goes to where its last words outlive it, too."""
+        key, member = heartbeat_key(command.bot_id).encode(), command.bot_id.encode()
+        fields = [part for name, value in command.fields.items() for part in (name.encode(), value)]
+        if "epitaph" not in command.fields:
+            fields += (b"epitaph", b"null")  # in place of the one of an earlier run
+        stopped = command.fields.get("status") == b"stopped"
+        expires_ms = self._server_ms() + (0 if stopped else HEARTBEAT_TTL_S * 1000)
+        step: list[RedisCommand] = [
+            (b"HSET", key, *fields),
+            (b"EXPIRE", key, HEARTBEAT_TTL_S),
+            (b"ZADD", _ALIVE, expires_ms, member),
+            (b"EXPIRE", _ALIVE, ALIVE_TTL_S),
+        ]
+        if stopped:
+            epitaph = _encode_epitaph(command.fields, expires_ms)
+            step.append((b"SET", epitaph_key(command.bot_id).encode(), epitaph, b"EX", EPITAPH_TTL_S))
+        check((yield step))
+
+    def read(self, command: ReadHeartbeat) -> Plan:
+        """See `ReadHeartbeat`: the last words of a bot that stopped, what is left of one that was lost."""
+        bot_id = command.bot_id
+        key, epitaph = heartbeat_key(bot_id).encode(), epitaph_key(bot_id).encode()
+        fields, words, score = yield [
+            (b"HGETALL", key),
+            (b"GET", epitaph),
+            (b"ZSCORE", _ALIVE, bot_id.encode()),
+        ]
+        check([score])
+        return self._find(bot_id, fields, words, None if score is None else int(float(score)))
+
+    def list_all(self, _: ListHeartbeats) -> Plan:
+        """See `ListHeartbeats`: the living first, at most 10,000."""
+        (reply,) = check((yield [(b"ZREVRANGE", _ALIVE, 0, _LISTED - 1, b"WITHSCORES")]))
+        entries = scores_of(reply)
+        found: list[Heartbeat] = []
+        for start in range(0, len(entries), _CHUNK):
+            found += yield from self._read_all(entries[start : start + _CHUNK])
+        return found
+
+    def sweep(self, _: Sweep) -> Plan:
+        """See `Sweep`: everything else expires by itself."""
+        over_ms = self._server_ms() - ALIVE_TTL_S * 1000
+        (removed,) = check((yield [(b"ZREMRANGEBYSCORE", _ALIVE, b"-inf", over_ms)]))
+        return removed
+
+    def _read_all(self, entries: list[tuple[bytes, int]]) -> Generator[Step, list[Any], list[Heartbeat]]:
+        now_ms = self._server_ms()
+        step: list[RedisCommand] = []
+        for member, expires_ms in entries:
+            bot_id = member.decode(errors="replace")
+            step.append((b"HGETALL", heartbeat_key(bot_id).encode()))
+            if expires_ms <= now_ms:
+                step.append((b"GET", epitaph_key(bot_id).encode()))
+        replies = iter((yield step))
+        found = []
+        for member, expires_ms in entries:
+            bot_id = member.decode(errors="replace")
+            fields, words = next(replies), next(replies) if expires_ms <= now_ms else None
+            heartbeat = self._find(bot_id, fields, words, expires_ms)
+            if heartbeat is not None:
+                found.append(heartbeat)
+        return found
+
+    def _find(self, bot_id: str, fields: Any, words: Any, expires_ms: int | None) -> Heartbeat | None:
+        """Return a bot's last heartbeat from the replies, whichever holds it."""
+        try:
+            for reply in (fields, words):
+                if of_wrong_type(reply):
+                    raise MalformedMessage(str(reply))
+            check((fields, words))
+            if fields:
+                heartbeat = from_hash(hash_of(fields))
+                self._notices.settled(bot_id)
+                # Older writers leave the id to the key.
+                return heartbeat if heartbeat.bot_id else msgspec.structs.replace(heartbeat, bot_id=bot_id)
+            if words is not None:
+                heartbeat, ended_ms = _decode_epitaph(words)
+                # A later run of the same bot, which left none, has moved the index on.
+                if expires_ms is None or expires_ms <= ended_ms:
+                    return heartbeat
+        except MalformedMessage as error:
+            self._notices.once(f"The heartbeat of bot {bot_id} cannot be read: {error.reason}", bot_id)
+            return None
+        return None if expires_ms is None else self._lost(bot_id, expires_ms)
+
+    def _lost(self, bot_id: str, expires_ms: int) -> Heartbeat:
+        # Of a bot that was killed only its name and its last beat are left.
+        age_s = (self._server_ms() - expires_ms) / 1000 + HEARTBEAT_TTL_S
+        return Heartbeat(
+            pid=int(bot_id) if bot_id.isdecimal() else 0,
+            room_url="",
+            participants=(),
+            timestamp=datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds"),
+            bot_id=bot_id,
+            status=_LOST,
+        )
+
+
+def _encode_epitaph(fields: dict[str, bytes], ended_ms: int) -> bytes:
+    heartbeat = msgspec.json.decode(to_json(fields), type=dict[str, Any])
+    words = heartbeat.pop("epitaph", None) or {}
+    return msgspec.json.encode({**words, **heartbeat, "ended_ms": ended_ms})
+
+
+def _decode_epitaph(raw: bytes) -> tuple[Heartbeat, int]:
+    try:
+        record = msgspec.json.decode(raw, type=dict[str, Any])
+        ended_ms = int(record.pop("ended_ms", 0))
+        own = {name: record.pop(name) for name in Heartbeat.__struct_fields__ if name in record}
+        return msgspec.convert({**own, "epitaph": record}, Heartbeat), ended_ms
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        raise MalformedMessage(f"epitaph: {error}") from error

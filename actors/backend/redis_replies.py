@@ -1,0 +1,37 @@
+"""What Redis answers: errors among the replies, and hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .redis_errors import ErrorReply
+
+
+def check(replies: Sequence[Any]) -> Sequence[Any]:
+    """Return the replies of a step if no error is among them.
+
+    Raises:
+        Exception: the first error.
+    """
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def of_wrong_type(reply: Any) -> bool:
+    """Return whether somebody put a value of another type there."""
+    return isinstance(reply, ErrorReply) and reply.text.startswith("WRONGTYPE")
+
+
+def hash_of(reply: Sequence[bytes]) -> dict[str, bytes]:
+    """Return the reply of an HGETALL as a dict; bytes in a name that are no UTF-8 are replaced."""
+    pairs = iter(reply)
+    return {name.decode(errors="replace"): value for name, value in zip(pairs, pairs, strict=True)}
+
+
+def scores_of(reply: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    """Return the reply of a range of a sorted set, WITHSCORES, as members and their whole scores."""
+    pairs = iter(reply)
+    return [(member, int(float(score))) for member, score in zip(pairs, pairs, strict=True)]

@@ -1,0 +1,65 @@
+"""The Lua scripts, and the commands that a batch is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from botvisor import wire
+
+_LIMITS = (
+    "VERSION", "MAX_MESSAGE_BYTES", "MAX_ID_CHARS", "MAX_TRIES", "DEAD_LIMIT", "ADMIN_TTL_S", "PROC_TTL_S",
+    "DONE_TTL_S", "DEAD_TTL_S", "LEASE_TTL_S", "IDENTITY_INDEX_TTL_S",
+)  # fmt: skip
+_FOLDER = resources.files(__package__).joinpath("scripts")
+_COMMON = "".join(f"local {name} = {getattr(wire, name)}\n" for name in _LIMITS)
+_COMMON += _FOLDER.joinpath("common.lua").read_text(encoding="utf-8")
+
+Part = bytes | int
+
+
+class Script:
+    """A script, as its file has it.
+
+    Args:
+        name: its file's name, without the suffix.
+        types: the type that each of its keys has, such as ``hash``; the last one is that of all further keys.
+    """
+
+    def __init__(self, name: str, *types: bytes) -> None:
+        self.name = name
+        self.types = types
+        self.text = (_COMMON + _FOLDER.joinpath(f"{name}.lua").read_text(encoding="utf-8")).encode()
+        # Not for secrecy: Redis names scripts so.
+        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A call of a script, as one of a step's commands."""
+
+    script: Script
+    keys: tuple[bytes, ...]
+    arguments: tuple[Part, ...] = ()
+
+    def by_name(self) -> tuple[Part, ...]:
+        """Return the Redis command for a server that knows the script."""
+        return (b"EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.arguments)
+
+    def in_full(self) -> tuple[Part, ...]:
+        """Return the Redis command that brings the script along."""
+        return (b"EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
+
+
+RedisCommand = tuple[Part, ...] | Call
+Step = Sequence[RedisCommand]
+"""Redis commands that are carried out together, and whose replies the plan waits for."""
+
+Plan = Generator[Step, list[Any], Any]
+"""How a store command is carried out: it yields steps, is sent their replies, and returns the result.
+
+An error among the replies stands in its place, as the value it is.
+"""

@@ -1,0 +1,151 @@
+"""One round trip: the steps of many plans as one transaction, and what becomes of each if one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import hiredis
+
+from .link import Link
+from .redis_errors import ErrorReply, Kind, diagnose
+from .redis_scripts import Call, Part, Script, Step
+
+_ATTEMPTS = 3
+_MULTI, _EXEC = (b"MULTI",), (b"EXEC",)
+_pack: Any = hiredis.pack_command  # typed upstream as if a command were one word
+_READS = frozenset(
+    {b"EXISTS", b"GET", b"HGETALL", b"HMGET", b"LRANGE", b"PING", b"PTTL", b"SCAN", b"ZRANGE"}
+    | {b"ZRANGEBYSCORE", b"ZREVRANGE", b"ZSCORE"}
+)
+
+
+class Transactions:
+    """Carries rounds of steps out on one link.
+
+    A round is one MULTI and one EXEC, so that a write and its EXPIRE happen both or not at all; a round that
+    only reads, or whose every write is one command, needs none. A command that is refused while it is queued
+    aborts the whole transaction: its step gets the error, and the others are sent again without it.
+
+    Args:
+        link: the link.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._known: set[Script] = set()
+
+    async def carry_out(self, steps: Sequence[Step]) -> list[list[Any]]:
+        """Return the replies of each step; errors stand in their places.
+
+        Args:
+            steps: the steps. All commands of one are carried out together, steps in their order.
+
+        Raises:
+            LinkLost: when the link broke; nobody knows what was carried out.
+        """
+        answers: list[list[Any]] = [[] for _ in steps]
+        places = list(range(len(steps)))
+        for _ in range(_ATTEMPTS):
+            tried = [steps[place] for place in places]
+            replies = await (self._transact(tried) if _must_be_whole(tried) else self._pipeline(tried))
+            for place, replies_of_one in zip(places, replies, strict=True):
+                answers[place] = replies_of_one
+            places = [place for place in places if not answers[place]]
+            if not places:
+                return answers
+        for place in places:
+            answers[place] = [ErrorReply("TRYAGAIN aborted by other commands again and again")]
+        return answers
+
+    async def _pipeline(self, steps: Sequence[Step]) -> list[list[Any]]:
+        """Return the replies of each step, none at all for those that are to be sent again."""
+        commands, fresh = self._render(steps)
+        return self._settle(fresh, await self.link.execute(commands), steps)
+
+    async def _transact(self, steps: Sequence[Step]) -> list[list[Any]]:
+        """Return the replies of each step, none at all for those that are to be sent again."""
+        commands, fresh = self._render(steps)
+        begun, *queued, executed = await self.link.execute([_MULTI, *commands, _EXEC])
+        # Redis 5 on a read-only replica refuses every command, and then answers EXEC with an empty list.
+        if isinstance(executed, list) and len(executed) == len(queued):
+            return self._settle(fresh, executed, steps)
+        refusals = [_error_of(replies) for replies in _split(queued, steps)]
+        if not any(refusals):
+            # It was refused as a whole, such as for a disk that filled up in between.
+            whole = _error_of((begun, executed)) or ErrorReply("TRYAGAIN the transaction was not carried out")
+            return [[whole] * len(step) for step in steps]
+        answers = [
+            replies if error else [] for replies, error in zip(_split(queued, steps), refusals, strict=True)
+        ]
+        # A full server queues nothing, but it still reads, and lets scripts add that have freed before.
+        bare = [place for place, error in enumerate(refusals) if _is_full(error)]
+        bare = [place for place in bare if not _must_be_whole([steps[place]])]
+        if bare:
+            retried = await self._pipeline([steps[place] for place in bare])
+            for place, replies in zip(bare, retried, strict=True):
+                answers[place] = replies
+        return answers
+
+    def _render(self, steps: Iterable[Step]) -> tuple[list[tuple[Part, ...]], set[Script]]:
+        """Return the commands, and the scripts that they bring along because the server may not know them."""
+        commands: list[tuple[Part, ...]] = []
+        fresh: set[Script] = set()
+        for step in steps:
+            for command in step:
+                if not isinstance(command, Call):
+                    commands.append(command)
+                elif command.script in self._known or command.script in fresh:
+                    commands.append(command.by_name())
+                else:
+                    fresh.add(command.script)
+                    commands.append(command.in_full())
+        return commands, fresh
+
+    def _settle(self, fresh: set[Script], replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
+        self._known |= fresh
+        answers = _split(replies, steps)
+        if any(map(_is_unknown_script, replies)):
+            self._known.clear()  # somebody flushed them all
+            answers = [[] if any(map(_is_unknown_script, each)) else each for each in answers]
+        return answers
+
+
+def _split(replies: Sequence[Any], steps: Sequence[Step]) -> list[list[Any]]:
+    split, start = [], 0
+    for step in steps:
+        split.append(list(replies[start : start + len(step)]))
+        start += len(step)
+    return split
+
+
+def _must_be_whole(steps: Sequence[Step]) -> bool:
+    """Return whether one of them is several commands, and not only reads."""
+    return any(len(step) > 1 and not only_reads(step) for step in steps)
+
+
+def only_reads(step: Step) -> bool:
+    """Return whether a step changes nothing."""
+    return all(not isinstance(command, Call) and command[0] in _READS for command in step)
+
+
+def problem_of(step: Step) -> Exception | None:
+    """Return why a step cannot be sent; None if it can."""
+    for command in step:
+        try:
+            _pack(command.by_name() if isinstance(command, Call) else command)
+        except (TypeError, UnicodeError) as error:
+            return error
+    return None
+
+
+def _error_of(replies: Sequence[Any]) -> ErrorReply | None:
+    return next((reply for reply in replies if isinstance(reply, ErrorReply)), None)
+
+
+def _is_unknown_script(reply: Any) -> bool:
+    return isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT"
+
+
+def _is_full(error: ErrorReply | None) -> bool:
+    return error is not None and diagnose(error).kind is Kind.FULL

@@ -1,0 +1,65 @@
+"""The figures that a bot's heartbeats tell its operators."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from .child import State
+from .supervisor import Supervisor
+
+SHARED = ("backend", "doorbell")  # what all bots of a supervisor depend on
+_LEDGER_ENTRIES = 4
+
+
+class Health:
+    """Looks after the health of all bots of one supervisor.
+
+    Args:
+        supervisor: the supervisor.
+        backend: where everything is kept, in a word.
+        interval_s: seconds between two heartbeats of a bot.
+    """
+
+    def __init__(self, supervisor: Supervisor, backend: str, interval_s: float) -> None:
+        self._supervisor = supervisor
+        self._backend = backend
+        self._interval_s = interval_s
+        self._lags_s = [0.0, 0.0]
+        self._lags_turn_at = 0.0
+
+    def probe(self, bot_id: str, began: float) -> tuple[dict[str, Any], bool]:
+        """Return a bot's figures, and whether it is degraded.
+
+        Args:
+            bot_id: the bot.
+            began: when it was started, on the clock of `time.monotonic`.
+        """
+        prefix, supervisor = f"{bot_id}/", self._supervisor
+        names = [*SHARED, *supervisor.names(prefix)]
+        resting = [name for name in names if supervisor.state(name) in (State.PARKED, State.BACKING_OFF)]
+        ledger = [e for e in supervisor.ledger.entries() if e.actor in SHARED or e.actor.startswith(prefix)]
+        health = {
+            "lag_ms": round(self._lag_s() * 1000, 1),
+            "backend": self._backend,
+            "resting": resting,
+            "restarts": supervisor.ledger.restarts(prefix),
+            "ledger": [msgspec.to_builtins(entry) for entry in ledger[-_LEDGER_ENTRIES:]],
+            "uptime_s": round(time.monotonic() - began, 1),
+            "cpu_s": round(time.process_time(), 2),
+            "pid": os.getpid(),
+        }
+        return health, bool(resting)
+
+    def _lag_s(self) -> float:
+        # The worst of the last one or two intervals, for whichever bot asks, and however often.
+        lags, now = self._lags_s, time.monotonic()
+        lags[1] = max(lags[1], self._supervisor.timers.take_lag_s())
+        worst = max(lags)
+        if now >= self._lags_turn_at:
+            self._lags_turn_at = now + self._interval_s
+            lags[:] = lags[1], 0.0
+        return worst

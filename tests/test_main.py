@@ -1,0 +1,372 @@
+"""`main` under its supervisor: how it is called, ended and restarted."""
+
+import functools
+
+import anyio
+import pytest
+
+from botvisor import Policy, current_bot
+from botvisor.bot import NoBot
+from botvisor.errors import StrayCancellation
+from botvisor.testing import crash, fake_bot
+
+pytestmark = pytest.mark.virtual_time
+
+ON_ASYNCIO = ["asyncio", "uvloop"]
+
+
+async def takes_the_bot(bot):
+    return bot
+
+
+async def takes_nothing():
+    return current_bot()
+
+
+async def takes_what_comes(*arguments):
+    return arguments[0]
+
+
+class Callable:
+    async def __call__(self, bot):
+        return bot
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        takes_the_bot,
+        takes_nothing,
+        takes_what_comes,
+        Callable(),
+        functools.partial(takes_the_bot),
+        lambda bot: takes_the_bot(bot),
+    ],
+)
+async def test_main_takes_the_bot_or_nothing(main):
+    async with fake_bot(main) as bot:
+        assert await bot.wait() is bot.bot
+
+
+async def takes_two(bot, more):
+    pass
+
+
+@pytest.mark.parametrize("main", [takes_two, None, "main"])
+async def test_what_cannot_be_called_so_is_refused_before_anything_starts(main):
+    async with fake_bot(takes_nothing) as other:
+        with pytest.raises(TypeError, match="main"):
+            await other.supervisor.start_bot(main, bot_id="ada")
+        assert await other.client.heartbeat("ada") is None
+
+
+async def test_a_function_that_is_not_async_fails_with_a_clear_error():
+    async with fake_bot(lambda bot: 42) as bot:
+        with pytest.raises(TypeError, match="main must be an async function: .* returned int"):
+            await bot.wait()
+
+
+async def test_current_bot_is_known_in_the_tasks_of_main():
+    async def main(bot):
+        seen = []
+
+        async def look():
+            seen.append(current_bot())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(look)
+        return seen == [bot]
+
+    async with fake_bot(main) as bot:
+        assert await bot.wait()
+
+
+async def test_current_bot_outside_of_main_is_an_error_that_says_where_to_call_it():
+    async with fake_bot(takes_nothing):
+        with pytest.raises(NoBot, match="open_bot"):
+            current_bot()
+
+
+async def test_an_error_of_main_reaches_who_waits():
+    async def main():
+        raise ValueError("boom")
+
+    async with fake_bot(main) as bot:
+        with pytest.raises(ValueError, match="boom"):
+            await bot.wait()
+
+
+async def test_main_that_ends_stops_the_bot_and_its_last_words_say_so():
+    async with fake_bot(takes_nothing) as bot:
+        await bot.wait()
+        beat = await bot.heartbeat()
+        assert (beat.status, beat.epitaph["reason"], beat.epitaph["exit"]) == (
+            "stopped",
+            "main ended",
+            "returned",
+        )
+
+
+async def test_the_last_words_of_a_bot_that_failed_name_the_error():
+    async def main():
+        raise ValueError("boom")
+
+    async with fake_bot(main) as bot:
+        await bot.handle.finished.wait()
+        assert (await bot.heartbeat()).epitaph["exit"] == "ValueError: boom"
+
+
+async def until_stopped(bot):
+    await bot.wait_stopping()
+    return "in time"
+
+
+async def test_a_stop_lets_main_end_by_itself():
+    async with fake_bot(until_stopped) as bot:
+        await bot.stop()
+        assert await bot.wait() == "in time"
+        assert not bot.handle.outcome.cancelled
+
+
+async def test_a_bot_can_stop_itself():
+    async def main(bot):
+        bot.stop("enough")
+        await bot.wait_stopping()
+        return [message async for message in bot.inbox]
+
+    async with fake_bot(main) as bot:
+        assert await bot.wait() == []
+        assert (await bot.heartbeat()).epitaph["reason"] == "enough"
+
+
+async def test_main_that_outlasts_its_grace_is_cancelled_then():
+    ended = []
+
+    async def main():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(anyio.current_time())
+
+    async with fake_bot(main, grace=15) as bot:
+        began = anyio.current_time()
+        await bot.stop()
+        assert ended[0] - began == pytest.approx(15, abs=0.1)
+        assert bot.handle.outcome.cancelled
+        assert await bot.wait() is None
+
+
+async def test_the_scope_is_cancelled_five_seconds_after_the_native_cancel(anyio_backend_name):
+    ended = []
+
+    async def main():
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.sleep_forever()  # a native cancel pays no heed to the shield
+            except BaseException:
+                ended.append(anyio.current_time())
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(anyio.current_time())
+
+    if anyio_backend_name == "trio":
+        pytest.skip("trio knows only scopes")
+    async with fake_bot(main, grace=15) as bot:
+        began = anyio.current_time()
+        await bot.stop()
+        assert [at - began for at in ended] == pytest.approx([15, 20], abs=0.1)
+
+
+async def test_a_shorter_grace_makes_a_stop_that_has_begun_more_urgent():
+    async with fake_bot(anyio.sleep_forever, grace=1000) as bot:
+        began = anyio.current_time()
+        bot.handle.request_stop("gently")
+        await anyio.sleep(10)
+        await bot.stop(grace=1)
+        assert anyio.current_time() - began == pytest.approx(11, abs=0.1)
+        assert bot.handle.outcome.reason == "gently"
+
+
+async def test_a_grace_without_end_waits_for_main():
+    async def main(bot):
+        await bot.wait_stopping()
+        await anyio.sleep(1_000)
+        return "at last"
+
+    async with fake_bot(main, grace=float("inf")) as bot:
+        await bot.stop()
+        assert await bot.wait() == "at last"
+
+
+@pytest.mark.parametrize("grace", [-1, float("nan")])
+async def test_a_grace_that_is_no_time_is_refused(grace):
+    with pytest.raises(ValueError, match="grace is at least 0 seconds"):
+        async with fake_bot(takes_nothing, grace=grace):
+            pass
+
+
+async def test_heartbeats_go_on_during_the_grace():
+    async with fake_bot(anyio.sleep_forever, grace=60) as bot:
+        bot.handle.request_stop("the test stops it")
+        await anyio.sleep(30)
+        first = await bot.heartbeat()
+        await anyio.sleep(20)
+        second = await bot.heartbeat()
+        assert (first.status, second.status) == ("draining", "draining")
+        assert second.seq >= first.seq + 2
+
+
+async def test_the_heartbeat_says_how_main_stands():
+    async with fake_bot(until_stopped) as bot:
+        assert bot.bot.status == "healthy"
+        bot.handle.request_stop("the test stops it")
+        await bot.handle.finished.wait()
+        assert bot.bot.status == "stopped"
+
+
+async def test_transient_main_is_restarted_after_an_error_and_gets_its_message_again():
+    seen = []
+
+    async def main(bot):
+        async for message in bot.inbox:
+            seen.append((message.text, message.redelivered, message.tries))
+            if not message.redelivered:
+                raise ValueError("boom")
+            return "second time"
+
+    async with fake_bot(main, policy=Policy(restart="transient")) as bot:
+        await bot.send("hello")
+        assert await bot.wait() == "second time"
+        assert seen == [("hello", False, 1), ("hello", True, 2)]
+
+
+async def test_main_is_not_restarted_unless_the_policy_says_so():
+    starts = []
+
+    async def main():
+        starts.append(1)
+        raise ValueError("boom")
+
+    async with fake_bot(main) as bot:
+        with pytest.raises(ValueError, match="boom"):
+            await bot.wait()
+        assert starts == [1]
+
+
+async def test_transient_main_that_exits_is_not_restarted():
+    async def main():
+        raise SystemExit(3)
+
+    async with fake_bot(main, policy=Policy(restart="transient")) as bot:
+        with pytest.raises(SystemExit) as caught:
+            await bot.wait()
+        assert caught.value.code == 3
+
+
+async def test_what_a_restarted_main_exited_with_before_counts_no_more():
+    exits = [SystemExit(3)]
+
+    async def main(bot):
+        if exits:
+            raise exits.pop()
+        await bot.wait_stopping()
+
+    async with fake_bot(main, policy=Policy(restart="permanent")) as bot:
+        await anyio.sleep(5)
+        await bot.stop()
+        assert await bot.wait() is None
+
+
+async def test_a_stray_cancellation_ends_main_as_a_failure(anyio_backend_name):
+    if anyio_backend_name == "trio":
+        pytest.skip("trio's cancellations have an owner")
+
+    async def main():
+        raise anyio.get_cancelled_exc_class()
+
+    async with fake_bot(main) as bot:
+        with pytest.raises(StrayCancellation):
+            await bot.wait()
+
+
+async def test_crashing_actors_do_not_end_main():
+    async def main(bot):
+        for kind in ("identity", "heartbeat", "inbox", "backend"):
+            crash(bot, kind)
+            await anyio.sleep(5)
+        async for message in bot.inbox:
+            return message.text
+
+    async with fake_bot(main) as bot:
+        await anyio.sleep(30)
+        await bot.send("still there?")
+        assert await bot.wait() == "still there?"
+        assert (await bot.heartbeat()).health["restarts"] == 3
+
+
+async def test_a_parked_actor_shows_as_degraded_and_does_not_end_main():
+    async with fake_bot(until_stopped, policy=Policy(intensity=0)) as bot:
+        crash(bot.bot, "identity")
+        await anyio.sleep(30)
+        beat = await bot.heartbeat()
+        assert beat.status == "degraded"
+        assert beat.health["resting"] == [f"{bot.bot.id}/identity"]
+        assert not bot.handle.finished.is_set()
+        await anyio.sleep(60)  # it was probed again
+        assert (await bot.heartbeat()).status == "healthy"
+
+
+async def test_an_exhausted_actor_ends_the_bot_if_the_policy_says_so():
+    async with fake_bot(until_stopped, policy=Policy(intensity=0, on_exhausted="stop")) as bot:
+        crash(bot.bot, "identity", OSError("no more"))
+        with pytest.raises(OSError, match="no more"):
+            await bot.wait()
+        assert bot.handle.outcome.value == "in time"
+        assert (await bot.heartbeat()).epitaph["reason"].endswith("/identity used up its restarts")
+
+
+async def test_a_message_that_main_holds_as_it_returns_is_handled():
+    async def main(bot):
+        async for message in bot.inbox:
+            return message.text
+
+    async with fake_bot(main) as bot:
+        assert (await bot.send("hello", wait=5)).state == "handled"
+
+
+async def test_a_message_that_main_holds_as_it_fails_is_not_handled():
+    async def main(bot):
+        async for message in bot.inbox:
+            raise ValueError(message.text)
+
+    async with fake_bot(main) as bot:
+        receipt = await bot.send("hello", wait=5)
+        assert receipt.state == "delivered"
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "handled"), (1, "delivered")])
+async def test_a_message_that_main_holds_as_it_exits_is_handled_if_the_exit_is_a_success(code, state):
+    async def main(bot):
+        async for _ in bot.inbox:
+            raise SystemExit(code)
+
+    async with fake_bot(main) as bot:
+        assert (await bot.send("hello", wait=5)).state == state
+
+
+async def test_a_message_that_main_holds_as_it_is_cancelled_goes_to_its_successor():
+    async def hold(bot):
+        async for _ in bot.inbox:
+            await anyio.sleep_forever()
+
+    async def take(bot):
+        async for message in bot.inbox:
+            return message
+
+    async with fake_bot(hold, bot_id="ada", grace=1) as bot:
+        await bot.send("hello", wait=1)
+        await bot.stop()
+        async with fake_bot(take, bot_id="ada", store=bot.store) as successor:
+            message = await successor.wait()
+            assert (message.text, message.redelivered, message.tries) == ("hello", True, 2)

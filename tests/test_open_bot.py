@@ -1,0 +1,308 @@
+"""`open_bot`: a bot for the length of a block, in a loop that runs already. On real files."""
+
+import asyncio
+import signal
+
+import anyio
+import pytest
+
+from botvisor import Policy, Settings, current_bot, open_bot, open_client
+from botvisor.actors.backend.files import FileStore
+from botvisor.bot import NoBot
+from botvisor.errors import BotIdTaken, SettingsError, StartFailed
+from botvisor.process import new_instance, own
+from botvisor.shared import shared_supervisor
+from botvisor.store import AcquireLease, Queue
+from botvisor.testing import crash
+
+from .processes import environment
+
+ROOM = "https://example.test/room"
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(
+        admin_message_dir=tmp_path / "admin",
+        heartbeat_dir=tmp_path / "heartbeat",
+        identity_dir=tmp_path / "id",
+    )
+
+
+async def held_leases(settings):
+    """The queues that somebody still holds."""
+    store, stranger = FileStore(settings), own("stranger", new_instance())
+    queues = [Queue("bot", "ada"), Queue("room", ROOM), Queue("pre-spawn", ROOM)]
+    answers = await store.execute([AcquireLease(queue, stranger) for queue in queues])
+    store.close()
+    return [queue for queue, answer in zip(queues, answers, strict=True) if answer is not None]
+
+
+async def test_a_bot_is_seen_and_reached_inside_the_block(settings):
+    async with (
+        open_bot(room_url=ROOM, bot_id="ada", settings=settings) as bot,
+        open_client(settings) as client,
+    ):
+        assert (await client.heartbeat("ada")).room_url == ROOM
+        assert bot.status == "healthy"
+        await client.send("ada", "hello")
+        async for message in bot.inbox:
+            assert message.text == "hello"
+            break
+
+
+async def test_after_the_block_the_bot_has_ended_and_holds_nothing(settings):
+    async with open_bot(room_url=ROOM, bot_id="ada", settings=settings) as bot:
+        pass
+    assert bot.status == "stopped"
+    assert await held_leases(settings) == []
+    async with open_client(settings) as client:
+        assert (await client.heartbeat("ada")).epitaph["exit"] == "returned"
+
+
+async def test_it_touches_no_signals(settings):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    async with open_bot(settings=settings):
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+async def test_it_reads_the_environment_unless_it_is_given_settings(monkeypatch, tmp_path):
+    for name, value in environment(tmp_path, BOT_ID="from-the-environment").items():
+        monkeypatch.setenv(name, value)
+    async with open_bot() as bot:
+        assert bot.id == "from-the-environment"
+    assert (tmp_path / "heartbeat").exists()
+
+
+async def test_bad_settings_are_refused(monkeypatch):
+    monkeypatch.setenv("BOT_HEARTBEAT_INTERVAL_SECS", "soon")
+    with pytest.raises(SettingsError, match="BOT_HEARTBEAT_INTERVAL_SECS"):
+        async with open_bot():
+            pass
+
+
+async def test_bots_of_one_loop_share_a_supervisor(settings):
+    async with open_bot(settings=settings) as first, open_bot(settings=settings) as second:
+        assert first.actors["backend"] is second.actors["backend"]
+        assert second.id == f"{first.id}.2"
+        async with shared_supervisor(settings) as supervisor:
+            assert supervisor.backend is first.actors["backend"]
+
+
+async def test_the_last_one_to_leave_ends_what_they_share(settings):
+    async with open_bot(settings=settings):
+        async with open_bot(settings=settings), shared_supervisor(settings) as supervisor:
+            pass
+        assert not supervisor.ended.is_set()
+    assert supervisor.ended.is_set()
+
+
+async def test_other_settings_have_a_supervisor_of_their_own(settings, tmp_path):
+    elsewhere = Settings(
+        admin_message_dir=tmp_path / "a2", heartbeat_dir=tmp_path / "h2", identity_dir=tmp_path / "i2"
+    )
+    async with (
+        open_bot(bot_id="ada", settings=settings) as one,
+        open_bot(bot_id="ada", settings=elsewhere) as two,
+    ):
+        assert one.actors["backend"] is not two.actors["backend"]
+
+
+async def test_current_bot_is_the_innermost_block(settings):
+    async with open_bot(bot_id="ada", settings=settings) as outer:
+        async with open_bot(bot_id="ben", settings=settings) as inner:
+            assert current_bot() is inner
+        assert current_bot() is outer
+    with pytest.raises(NoBot):
+        current_bot()
+
+
+async def test_bots_of_different_tasks_do_not_mix(settings):
+    seen = {}
+    both = anyio.Event()
+
+    async def serve(name):
+        async with open_bot(bot_id=name, settings=settings):
+            seen[name] = None
+            if len(seen) == 2:
+                both.set()
+            await both.wait()
+            seen[name] = current_bot().id
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(serve, "ada")
+        group.start_soon(serve, "ben")
+    assert seen == {"ada": "ada", "ben": "ben"}
+
+
+async def test_an_error_in_the_block_comes_out_bare(settings):
+    error = ValueError("boom")
+
+    async def fail():
+        async with open_bot(bot_id="ada", settings=settings):
+            raise error
+
+    with pytest.raises(ValueError, match="boom") as caught:
+        await fail()
+    assert caught.value is error
+    assert error.__context__ is None
+    async with open_client(settings) as client:
+        assert (await client.heartbeat("ada")).epitaph["exit"] == "ValueError: boom"
+
+
+async def test_a_message_that_an_error_interrupts_is_not_handled(settings):
+    async def fail():
+        async with open_bot(bot_id="ada", settings=settings) as bot:
+            async for message in bot.inbox:
+                raise ValueError(message.text)
+
+    async with open_client(settings) as client:
+        receipt = await client.send("ada", "hello")
+        with pytest.raises(ValueError, match="hello"):
+            await fail()
+        assert (await client.receipt(receipt)).state == "delivered"
+        async with open_bot(bot_id="ada", settings=settings) as bot:
+            async for message in bot.inbox:
+                assert (message.redelivered, message.tries) == (True, 2)
+                break
+        assert (await client.receipt(receipt)).state == "handled"
+
+
+async def test_a_stop_ends_the_inbox_and_leaves_the_block_its_grace(settings):
+    async with open_bot(settings=settings, grace=30) as bot:
+        bot.stop("enough")
+        assert [message async for message in bot.inbox] == []
+        await bot.wait_stopping()
+        await anyio.sleep(0.1)
+        left = True
+    assert left
+
+
+async def test_a_block_that_outlasts_the_grace_is_cancelled_and_only_the_block(settings):
+    async with open_bot(bot_id="ada", settings=settings, grace=0.05) as bot:
+        bot.stop("enough")
+        await anyio.sleep_forever()
+    async with open_client(settings) as client:
+        epitaph = (await client.heartbeat("ada")).epitaph
+    assert (epitaph["reason"], epitaph["exit"]) == ("enough", "cancelled")
+
+
+async def test_a_stop_by_control_reaches_the_block(settings):
+    async with open_bot(bot_id="ada", settings=settings) as bot, open_client(settings) as client:
+        await client.control("ada", "stop")
+        with anyio.fail_after(5):
+            await bot.wait_stopping()
+
+
+async def test_an_exhausted_actor_ends_the_block_with_its_error_if_the_policy_says_so(settings):
+    async def serve():
+        policy = Policy(intensity=0, on_exhausted="stop")
+        async with open_bot(settings=settings, policy=policy) as bot:
+            crash(bot, "identity", OSError("no more"))
+            await bot.wait_stopping()
+
+    with anyio.fail_after(5), pytest.raises(OSError, match="no more"):
+        await serve()
+
+
+async def test_an_unsafe_directory_fails_the_start_bare(settings):
+    settings.admin_message_dir.mkdir(mode=0o700)
+    settings.admin_message_dir.chmod(0o777)
+
+    async def serve():
+        async with open_bot(settings=settings):
+            pass
+
+    for _ in range(2):
+        with pytest.raises(StartFailed, match="chmod 700"):
+            await serve()
+    settings.admin_message_dir.chmod(0o700)
+    await serve()
+
+
+async def test_an_id_that_is_taken_is_refused_and_the_first_bot_stays(settings):
+    async with open_bot(bot_id="ada", settings=settings) as bot:
+        with pytest.raises(BotIdTaken):
+            async with open_bot(bot_id="ada", settings=settings):
+                pass
+        assert bot.status == "healthy"
+
+
+async def test_a_block_that_is_cancelled_at_any_moment_leaves_nothing_behind(settings):
+    async def cancel_after(steps, scope):
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+
+    async def serve():
+        async with open_bot(room_url=ROOM, bot_id="ada", settings=settings):
+            await anyio.sleep_forever()
+
+    for steps in [*range(12), 15, 20, 30, 50, 80, 120, 200]:
+        with anyio.fail_after(10), anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel_after, steps, scope)
+                await serve()
+        assert scope.cancelled_caught
+        assert await held_leases(settings) == []
+    no_task_is_left()
+
+
+async def test_a_client_that_is_cancelled_at_any_moment_leaves_nothing_behind(settings):
+    async def cancel_after(steps, scope):
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+
+    for steps in range(0, 60, 4):
+        with anyio.fail_after(10), anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel_after, steps, scope)
+                async with open_client(settings) as client:
+                    while True:
+                        await client.send("ada", "hello", wait=1)
+    no_task_is_left()
+
+
+def no_task_is_left():
+    try:
+        names = [task.get_name() for task in asyncio.all_tasks()]
+    except RuntimeError:
+        return  # trio's own end would name it
+    assert [name for name in names if "botvisor" in name] == []
+
+
+async def test_a_native_cancel_of_the_block_is_bounded_and_gives_the_leases_up(settings, anyio_backend_name):
+    if anyio_backend_name == "trio":
+        pytest.skip("trio has no native cancel")
+
+    async def serve():
+        async with open_bot(room_url=ROOM, bot_id="ada", settings=settings):
+            await anyio.sleep_forever()
+
+    for pause_s in (0, 0.001, 0.01, 0.03, 0.1):
+        task = asyncio.create_task(serve())
+        await asyncio.sleep(pause_s)
+        task.cancel()
+        await asyncio.wait([task], timeout=10)
+        assert task.cancelled()
+        assert await held_leases(settings) == []
+    no_task_is_left()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:coroutine .* was never awaited"
+)  # asyncio cancels tasks before they begin
+def test_a_loop_that_ends_under_a_bot_ends_in_bounded_time_and_gives_the_leases_up(settings):
+    async def background():
+        async with open_bot(room_url=ROOM, bot_id="ada", settings=settings):
+            await asyncio.sleep(600)
+
+    async def main(pause_s):
+        task = asyncio.create_task(background())
+        await asyncio.sleep(pause_s)
+        return task
+
+    for pause_s in (0, 0.002, 0.01, 0.1):
+        assert asyncio.run(main(pause_s)).cancelled()
+        assert asyncio.run(held_leases(settings)) == []

@@ -1,0 +1,311 @@
+"""SIGTERM and SIGINT, sent to real bots."""
+
+import signal
+import textwrap
+import threading
+import time
+
+import anyio
+import pytest
+
+from botvisor.signals import SignalWatch
+
+from .processes import Program, until
+
+LOOPS = {
+    "asyncio": "backend='asyncio', use_uvloop=False",
+    "uvloop": "backend='asyncio', use_uvloop=True",
+    "trio": "backend='trio'",
+}
+IN_TIME = {signal.SIGTERM: 0, signal.SIGINT: 130}
+CANCELLED = {signal.SIGTERM: 143, signal.SIGINT: 130}
+HEAD = "import asyncio, contextlib, os, signal, sys, threading, time\nimport anyio\nfrom botvisor import *\n"
+# So that a test of what ignores its cancellation does not take the ten seconds that a bot gives it.
+IMPATIENT = """
+import botvisor.handle, botvisor.lifecycle, botvisor.run
+botvisor.handle.CANCEL_GRACE_S = botvisor.lifecycle.STUCK_AFTER_S = botvisor.run.THREADS_LIMIT_S = 0.2
+"""
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request):
+    return LOOPS[request.param]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Starts a bot: the body of its `main(bot)`, and the arguments of `run_bot`."""
+    programs = []
+
+    def start(body, arguments="", *, head="", tail="", **env):
+        main = "async def main(bot):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+        source = (
+            f"{HEAD}{head}\n{main}\nprint('returned', run_bot(main, {arguments}))\n{textwrap.dedent(tail)}"
+        )
+        programs.append(Program(source, tmp_path, **env))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.close()
+
+
+@pytest.mark.parametrize("number", IN_TIME)
+def test_a_first_signal_ends_the_inbox(run, loop, number):
+    bot = run(
+        """
+        print("running")
+        async for message in bot.inbox:
+            pass
+        print("wrapping up")
+        """,
+        loop,
+    )
+    bot.says("running")
+    assert bot.stop(number) == IN_TIME[number]
+    assert "wrapping up" in bot.out
+
+
+@pytest.mark.parametrize("number", CANCELLED)
+def test_main_that_outlasts_its_grace_is_cancelled(run, loop, number):
+    bot = run("print('running')\nawait anyio.sleep_forever()", loop + ", grace=0.1")
+    bot.says("running")
+    assert bot.stop(number) == CANCELLED[number]
+    assert "Traceback" not in bot.stderr
+
+
+@pytest.mark.parametrize("second", CANCELLED)
+def test_a_second_signal_ends_the_process_at_once(run, loop, second):
+    bot = run("print('running')\nawait bot.wait_stopping()\nprint('busy')\nawait anyio.sleep_forever()", loop)
+    bot.says("running")
+    bot.send(signal.SIGTERM)
+    bot.says("busy")
+    assert bot.stop(second) == 128 + second
+
+
+@pytest.mark.parametrize("blocked", ["time.sleep(600)", "while True: pass"])
+def test_a_second_signal_ends_the_process_though_the_loop_is_blocked(run, loop, blocked):
+    bot = run(f"print('running')\n{blocked}", loop)
+    bot.says("running")
+    bot.send(signal.SIGTERM)
+    time.sleep(0.1)  # nothing tells that the first one has come: two at once would be one
+    assert bot.stop() == 143
+
+
+def test_on_asyncio_main_is_first_cancelled_natively_and_may_still_await(run):
+    bot = run(
+        """
+        print("running")
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.1)
+            await bot.identities.write("user1", {"left": True})
+            print("saved")
+            raise
+        """,
+        "grace=0.1",
+    )
+    bot.says("running")
+    assert bot.stop() == 143
+    assert "saved" in bot.out
+
+
+def test_main_that_swallows_the_native_cancel_is_cancelled_by_its_scope(run):
+    bot = run(
+        """
+        print("running")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(600)
+        try:
+            await asyncio.sleep(600)
+        finally:
+            print("at last")
+        """,
+        "grace=0.1",
+        head=IMPATIENT,
+    )
+    bot.says("running")
+    assert bot.stop() == 143
+    assert "at last" in bot.out
+
+
+def test_main_that_ignores_every_cancel_does_not_keep_the_process(run, loop):
+    bot = run(
+        """
+        print("running")
+        print("flushed", end="")
+        while True:
+            with contextlib.suppress(BaseException):
+                await anyio.sleep(0.01)
+        """,
+        loop + ", grace=0.1",
+        head=IMPATIENT,
+    )
+    bot.says("running")
+    assert bot.stop() == 143
+    assert "main still runs 0.2 s after it was cancelled" in bot.stderr
+    assert "in main" in bot.stderr  # where it hangs
+    assert bot.out[-1] == "flushed"
+
+
+@pytest.mark.parametrize("wait", ["anyio.to_thread.run_sync(hang)", "asyncio.to_thread(hang)"])
+def test_main_that_waits_for_a_thread_does_not_keep_the_process(run, wait):
+    bot = run(f"print('running')\nawait {wait}", "grace=0.1", head=IMPATIENT + "def hang(): time.sleep(600)")
+    bot.says("running")
+    assert bot.stop() == 143
+    assert "Left threads behind" in bot.stderr
+
+
+def test_a_thread_of_a_script_that_goes_on_is_left_alone(run):
+    bot = run(
+        "print('running')\nawait bot.wait_stopping()",
+        head=IMPATIENT,
+        tail="time.sleep(1)\nprint('a second later')",
+    )
+    bot.says("running")
+    assert bot.stop() == 0
+    assert bot.out[-1] == "a second later"
+
+
+def test_a_foreign_cancellation_after_our_own_is_a_stop(run, loop):
+    bot = run(
+        """
+        print("running")
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            if "trio" in sys.modules: raise
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        """,
+        loop + ", grace=0.1",
+    )
+    bot.says("running")
+    assert bot.stop() == 143
+    assert "Traceback" not in bot.stderr
+
+
+def test_an_error_in_the_grace_is_mains_own(run, loop):
+    bot = run("print('running')\nawait bot.wait_stopping()\nraise ValueError('too much')", loop)
+    bot.says("running")
+    assert bot.stop() == 1
+    assert bot.err[-1] == "ValueError: too much"
+
+
+def test_an_error_in_the_clean_up_after_the_cancel_is_logged(run):
+    bot = run(
+        "print('running')\ntry: await anyio.sleep_forever()\nfinally: raise ValueError('no clean-up')",
+        "grace=0.1",
+        BOT_LOG_LEVEL="WARNING",
+    )
+    bot.says("running")
+    assert bot.stop() == 143
+    assert "/main failed as it stopped (SIGTERM): ValueError: no clean-up" in bot.stderr
+
+
+def test_a_signal_during_the_start_ends_the_process_before_main(run, loop):
+    head = (
+        "from loguru import logger\n"
+        "logger.add(lambda line: 'Started ada/identity' in line and signal.raise_signal(signal.SIGTERM))"
+    )
+    bot = run("print('running')", loop + ", bot_id='ada'", head=head)
+    assert bot.ends() == 143
+    assert bot.out == []
+    assert "Traceback" not in bot.stderr
+
+
+def test_heartbeats_go_on_during_the_grace(run, loop):
+    bot = run(
+        """
+        print("running")
+        await bot.wait_stopping()
+        async with open_client() as client:
+            first = await client.heartbeat(bot.id)
+            while (beat := await client.heartbeat(bot.id)).seq < first.seq + 3:
+                await anyio.sleep(0.02)
+        print(beat.status)
+        """,
+        loop,
+        BOT_HEARTBEAT_INTERVAL_SECS="0.1",
+    )
+    bot.says("running")
+    assert bot.stop() == 0
+    assert "draining" in bot.out
+
+
+@pytest.mark.parametrize("use", ["signal.signal(signal.SIGTERM, own)", "loop.add_signal_handler(15, own)"])
+def test_a_replaced_handler_is_told_once_with_the_remedy(run, use):
+    bot = run(
+        f"""
+        def own(*_): print("mine")
+        loop = asyncio.get_running_loop()
+        {use}
+        print("running")
+        await anyio.sleep_forever()
+        """,
+        head="import botvisor.run\nbotvisor.run._LOOK_AT_HANDLERS_S = 0.05\n",
+        BOT_LOG_LEVEL="WARNING",
+    )
+    bot.says("Another library handles SIGTERM now")
+    bot.send(signal.SIGTERM)
+    bot.says("mine")
+    assert bot.stop(signal.SIGINT) == 130
+    assert bot.stderr.count("Another library") == 1
+    assert "handle_sigterm=False" in bot.stderr
+
+
+def test_the_handlers_are_restored(run, loop):
+    bot = run(
+        "return None",
+        loop,
+        head="def own(*_): print('mine')\nsignal.signal(signal.SIGTERM, own)",
+        tail="print(signal.getsignal(15) is own, signal.getsignal(2) is signal.default_int_handler)",
+    )
+    assert bot.ends() == 0
+    assert bot.out[-1] == "True True"
+
+
+async def test_a_handler_that_somebody_else_put_in_the_place_of_ours_stays():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        watch = SignalWatch()
+        with watch.watch(lambda _: None):
+            assert watch.replaced() == []
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            assert watch.replaced() == ["SIGTERM"]
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_the_first_signal_reaches_the_loop():
+    heard = anyio.Event()
+    with SignalWatch().watch(lambda _: heard.set()) as _, anyio.fail_after(5):
+        signal.raise_signal(signal.SIGTERM)
+        await heard.wait()
+
+
+def test_another_thread_touches_no_handlers():
+    before = [signal.getsignal(number) for number in IN_TIME]
+    seen = []
+
+    async def look():
+        watch = SignalWatch()
+        with watch.watch(lambda _: None):
+            seen.append(([signal.getsignal(number) for number in IN_TIME], watch.replaced()))
+
+    thread = threading.Thread(target=lambda: anyio.run(look))
+    thread.start()
+    thread.join(5)
+    assert seen == [(before, [])]
+
+
+def test_a_killed_bots_id_is_free_at_once(run):
+    bot = run("print('running')\nawait anyio.sleep_forever()", BOT_ID="ada")
+    bot.says("running")
+    assert bot.stop(signal.SIGKILL) == -signal.SIGKILL
+    successor = run("return bot.id", BOT_ID="ada")
+    assert successor.ends() == 0
+    assert until(lambda: successor.out) == ["returned ada"]
