@@ -30,7 +30,7 @@ from botvisor.store import (
 from botvisor.wire import LEASE_TTL_S, MAX_TRIES
 
 RENEW_EVERY_S = 5.0  # a queue that somebody else consumes is tried as often; a lease lives six times as long
-RETRY_S = 0.5  # between two attempts while the store is away
+RETRY_S = 1.0  # between two attempts while the store is away
 TIMEOUT_S = 4.5  # the batch that is in flight may take its 2 s before ours takes the same
 
 

@@ -180,7 +180,10 @@ class Client:
 
     async def _follow(self, receipt: Receipt, queue: Queue, began: float, wait: float) -> Receipt:
         pause_s = _POLL_FIRST_S
-        while (left_s := wait - (anyio.current_time() - began)) > 0 and receipt.state not in ("handled", "dead"):
+        while (left_s := wait - (anyio.current_time() - began)) > 0 and receipt.state not in (
+            "handled",
+            "dead",
+        ):
             await anyio.sleep(min(pause_s, left_s))
             pause_s = min(pause_s * 1.5, _POLL_LAST_S)
             with contextlib.suppress(StoreUnavailable):  # it is stored: only the news of it fails to come

@@ -74,7 +74,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return min(self.cap, self.base * 2.0 ** min(streak, _DOUBLINGS))
 
     def _fastest_window(self) -> float:
-        # The window opens with the first restart; a child that crashes at once spends only the later backoffs.
+        # The window opens with the first restart: a child that crashes at once spends the later backoffs.
         later = self.intensity - 1
         if self.healthy_after == 0:  # then no two failures are ever in a row
             return max(0, later) * self.ceiling(0) * (1 - self.jitter)

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from . import requests, tasks
 from .child import Child, Record, State
-from .errors import ActorStopped, StartFailed, SupervisorStopped
+from .errors import ActorStopped, StartFailed, StrayCancellation, SupervisorStopped
 from .events import Emit
 from .ledger import Ledger
 from .lifecycle import Lifecycle
@@ -46,6 +46,10 @@ class Supervisor:
         """Supervise until `shutdown`, and until the last child's task has ended.
 
         A cancellation from outside does not reach the children: shut down first.
+
+        Raises:
+            StrayCancellation: a child's task was cancelled before its first step, which no code can catch:
+                asyncio ends the whole task group for it.
         """
         try:
             with anyio.CancelScope(shield=True):
@@ -57,6 +61,8 @@ class Supervisor:
                             break
                         self._life.carry_out(request)
                     self._group.cancel_scope.cancel()
+            if not self._closing:
+                raise StrayCancellation
         finally:
             self._closing = True
             self._requests.close()

@@ -19,10 +19,11 @@ from typing import Any
 import anyio
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
+from loguru import logger
+
 from botvisor import Client, open_client
 from botvisor.config import load_settings
 from botvisor.liveness import status
-from loguru import logger
 
 BOT = Path(__file__).parent / "examples" / "demo_bot.py"
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -100,8 +101,8 @@ async def heartbeat(client: Client, name: str, what: str, good: Callable[[Any], 
 
 
 @asynccontextmanager
-async def bot(name: str, room: str) -> AsyncIterator[RunningBot]:
-    command = [sys.executable, str(BOT), room]
+async def bot(script: Path, name: str, room: str) -> AsyncIterator[RunningBot]:
+    command = [sys.executable, str(script), room]
     async with await anyio.open_process(
         command, env={**os.environ, "BOT_ID": name}, stdin=subprocess.DEVNULL
     ) as process:
@@ -123,7 +124,8 @@ async def send(client: Client, target: str, text: str) -> None:
     if receipt.state != "handled":
         raise NotSeenError(f"{text!r} to {target} is {receipt.state}, not handled")
     seen(
-        f"{text!r} to {target}: stored after {receipt.stored_ms:.0f} ms, handled within {receipt.handled_ms:.0f} ms"
+        f"{text!r} to {target}: stored after {receipt.stored_ms:.0f} ms, "
+        f"handled within {receipt.handled_ms:.0f} ms"
     )
 
 
@@ -133,16 +135,19 @@ async def ended(running: RunningBot) -> int:
     raise NotSeenError(f"{running.name} did not end")
 
 
-async def story(client: Client) -> None:
+async def story(client: Client, script: Path) -> None:
     stale_s = load_settings().heartbeat_stale_s
     ada_room, ben_room = "https://example.daily.co/ada", "https://example.daily.co/ben"
 
     chapter("1. Two bots start, each a process of its own, and say that they live")
-    async with bot("ben", ben_room) as ben:
-        async with bot("ada", ada_room) as ada:
+    async with bot(script, "ben", ben_room) as ben:
+        async with bot(script, "ada", ada_room) as ada:
             for running in (ada, ben):
                 found = await heartbeat(
-                    client, running.name, "health", lambda beat: beat.status == "healthy" and beat.participants
+                    client,
+                    running.name,
+                    "health",
+                    lambda beat: beat.status == "healthy" and beat.participants,
                 )
                 seen(
                     f"{found.bot_id}: {found.status}, pid {found.pid}, in {found.room_url} "
@@ -174,11 +179,13 @@ async def story(client: Client) -> None:
             seen("ada was killed with SIGKILL; its heartbeat shows it as lost")
 
         chapter("5. Its successor with the same BOT_ID gets what was not handled")
-        async with bot("ada", ada_room) as ada:
+        async with bot(script, "ada", ada_room) as ada:
             await ada.says(what="message", text="think hard", redelivered=True, tries=2)
             if [said for said in ada.said if said.get("text") == "hello"]:
                 raise NotSeenError("the successor got a message that was handled before")
-            seen("the successor got 'think hard', marked redelivered, second try; and nothing that was handled")
+            seen(
+                "the successor got 'think hard', marked redelivered, second try; and nothing that was handled"
+            )
             while receipt.state != "handled":
                 await anyio.sleep(0.05)
                 receipt = await client.receipt(receipt)
@@ -191,18 +198,27 @@ async def story(client: Client) -> None:
                 await running.says(what="wrapping up")
                 if (code := await ended(running)) != 0:
                     raise NotSeenError(f"{running.name} ended with exit code {code}")
-                found = await heartbeat(client, running.name, "last words", lambda beat: beat.status == "stopped")
-                seen(f"{running.name} ended with exit code 0 after {how}; last words: {found.epitaph['reason']}")
+                found = await heartbeat(
+                    client, running.name, "last words", lambda beat: beat.status == "stopped"
+                )
+                seen(
+                    f"{running.name} ended with exit code 0 after {how}; "
+                    f"last words: {found.epitaph['reason']}"
+                )
 
 
-async def run() -> None:
+async def run(bot_script: Path) -> None:
     with anyio.fail_after(DEMO_LIMIT_S):
         async with open_client() as client:
-            await story(client)
+            await story(client, bot_script)
 
 
 def main() -> int:
-    argparse.ArgumentParser(prog="./scripts/demo", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="./scripts/demo", description=__doc__)
+    parser.add_argument(
+        "--bot", type=Path, default=BOT, help="the bots' script; the steps watch what it says"
+    )
+    bot_script = parser.parse_args().bot.resolve()
     logger.disable("botvisor")  # the story tells what the client does
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="botvisor-demo-") as folder:
@@ -211,7 +227,7 @@ def main() -> int:
         os.environ["BOT_HEARTBEAT_INTERVAL_SECS"] = "1"
         os.environ["USE_REDIS"] = "false"
         try:
-            anyio.run(run)
+            anyio.run(run, bot_script)
         except (NotSeenError, TimeoutError) as error:
             print(f"\n{paint('31', '✗')} {error or 'the demo took too long'}", flush=True)
             return 1

@@ -114,6 +114,8 @@ def unpacked(name):
 class RedisServer:
     """One server process. Start it with `start`; whatever happens, `close` ends it.
 
+    It also ends with the thread that started it, where util-linux is installed.
+
     Args:
         program: its path.
         folder: for its data, its log and its unix socket.
@@ -129,7 +131,9 @@ class RedisServer:
         self.file = folder / "server.conf"
         self.log = folder / "server.log"
         self.process = None
-        self._command = [program, self.file, *(["--sentinel"] if sentinel else [])]
+        # The kernel ends it if the thread that starts it ends first: tests are killed, too.
+        guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        self._command = [*guard, program, self.file, *(["--sentinel"] if sentinel else [])]
         own = [f"port {self.port}", "bind 127.0.0.1", f"dir {folder}", f"logfile {self.log}"]
         if not sentinel:
             own += [f"unixsocket {self.socket}", 'save ""', "appendonly no"]

@@ -112,5 +112,5 @@ class TestABot:
             await store.execute([PushControl("bot", "c1", b'{"id": "c1", "command": "stop"}')])
             await anyio.sleep(2)
             rig.link.pass_on = None
-            with anyio.fail_after(1.5):
+            with anyio.fail_after(2):
                 await rig.handle.finished.wait()

@@ -7,7 +7,7 @@ from botvisor.restart import Policy
 from botvisor.store import Queue
 from botvisor.testing import MemoryStore
 
-from .rig import ROOM, Reader, bot_on, own_queue, until
+from .rig import ROOM, Reader, bot_on, logged, own_queue, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -67,13 +67,15 @@ async def test_a_restarted_main_gets_its_unfinished_message_again():
 
 async def test_after_three_tries_a_message_is_a_dead_letter_and_the_next_one_comes():
     store, main = MemoryStore(), Reader(bad=99)
-    async with bot_on(store, main, policy=TRANSIENT) as rig:
-        receipt = await rig.client.send("bot", "bad")
-        await rig.client.send("bot", "good", wait=60)
-        assert (await rig.client.receipt(receipt)).state == "dead"
-        (letter,) = await rig.client.messages("bot")
+    with logged() as lines:
+        async with bot_on(store, main, policy=TRANSIENT) as rig:
+            receipt = await rig.client.send("bot", "bad")
+            await rig.client.send("bot", "good", wait=60)
+            assert (await rig.client.receipt(receipt)).state == "dead"
+            (letter,) = await rig.client.messages("bot")
     assert main.texts == ["bad", "bad", "bad", "good"]
     assert (letter.state, letter.tries, letter.reason) == ("dead", 3, "not handled in 3 tries")
+    assert f"ERROR [memory-admin] Gave {receipt.id} of bot bot up after 3 tries" in lines
 
 
 async def test_a_message_that_comes_while_nobody_reads_waits_for_the_next_reader():

@@ -27,7 +27,7 @@ async def test_an_outage_of_the_store_loses_and_repeats_nothing(fault):
         main.go_on.set()
         await anyio.sleep(55)
         store.heal()
-        await until(lambda: is_settled(store), within=3)
+        await until(lambda: is_settled(store), within=2.5)
     assert sorted(main.texts) == ["0", "1", "2", "3", "after", "wait"]
     assert not any(m.redelivered for m in main.seen)
 
@@ -38,9 +38,9 @@ async def test_a_short_outage_delays_a_message_by_little():
         await anyio.sleep(1)
         rig.link.errors[own_queue()] = AWAY
         await store.execute([PushMessage(own_queue(), "late", b'{"message": "late"}')])
-        await anyio.sleep(2)
+        await anyio.sleep(1)
         rig.link.errors.clear()
-        await until(lambda: main.seen, within=1.5)
+        await until(lambda: main.seen, within=2)
 
 
 @pytest.mark.parametrize("fault", ["fails", "hangs"])
@@ -51,7 +51,7 @@ async def test_an_outage_makes_no_storm_of_commands(fault):
         store.hang() if fault == "hangs" else store.fail_with(AWAY)
         before = rig.link.counts["batches"]
         await anyio.sleep(120)
-        assert rig.link.counts["batches"] - before < 120 * 8
+        assert rig.link.counts["batches"] - before < 120 * 5
 
 
 async def test_an_outage_is_told_once_and_its_end_is_told_once():

@@ -2,15 +2,17 @@
 
 import time
 
+import anyio
 import pytest
 
 from botvisor.actors.backend.link import Link
-from botvisor.actors.backend.redis_endpoint import Endpoint, Login, endpoint_of
+from botvisor.actors.backend.redis_endpoint import Endpoint, Login, Sentinels, endpoint_of
 from botvisor.actors.backend.redis_errors import ErrorReply, Kind, LinkLost, diagnose
 from botvisor.config.secret import Secret
 from botvisor.config.settings import Settings
 
 from . import redis_server
+from .tcp_proxy import proxy
 
 servers = redis_server.servers
 
@@ -98,20 +100,63 @@ async def test_a_changed_password_file_counts_at_the_next_link(servers, tmp_path
     link = await Link.open(endpoint, connect_timeout_s=5)
     await link.execute([("CONFIG", "SET", "requirepass", "new")])
     await link.aclose()
-    with pytest.raises(ErrorReply, match="WRONGPASS|invalid password"):
+    with pytest.raises(ErrorReply, match=r"WRONGPASS|invalid password"):
         await Link.open(endpoint, connect_timeout_s=5)
     file.write_text("new\n")
     await (await Link.open(endpoint, connect_timeout_s=5)).aclose()
 
 
 async def test_a_server_with_too_many_clients_says_so(servers):
-    server = await servers("maxclients 1")
-    link = await open_link(server)
+    server = await servers("maxclients 3")
+    links = []
+
+    async def crowd():
+        for _ in range(4):
+            links.extend([await open_link(server)])
+
     # The server hangs up right after its answer, which may get lost then.
     with pytest.raises((ErrorReply, LinkLost)) as caught:
-        await open_link(server)
+        await crowd()
     assert diagnose(caught.value).kind in (Kind.NOT_READY, Kind.UNREACHABLE)
-    await link.aclose()
+    for link in links:
+        await link.aclose()
+
+
+def variables(error):
+    """Return every variable that a logger could show with an error."""
+    shown = []
+    for each in (error, error.__cause__, error.__context__):
+        traceback = each and each.__traceback__
+        while traceback is not None:
+            if "/actors/" in traceback.tb_frame.f_code.co_filename:
+                shown.append(repr(traceback.tb_frame.f_locals))
+            traceback = traceback.tb_next
+    return shown
+
+
+@pytest.mark.parametrize("how", ["wrong", "cut", "silent", "sentinels"])
+async def test_an_error_carries_the_password_in_no_variable(servers, how):
+    server = await servers("requirepass hunter3")
+    async with proxy(server.port) as between:
+        login = Login("default", Secret("hunter2"))
+        endpoint = Endpoint(host="127.0.0.1", port=between.port, login=login)
+        if how == "sentinels":
+            hosts = (("127.0.0.1", server.port),)
+            endpoint = Endpoint(sentinels=Sentinels(hosts, "mymaster", login), login=login)
+        if how != "wrong":
+            between.hold()
+        async with anyio.create_task_group() as group:
+            if how == "cut":
+                group.start_soon(cut_soon, between)
+            with pytest.raises((ErrorReply, LinkLost, TimeoutError)) as caught:
+                await Link.open(endpoint, connect_timeout_s=0.3)
+    assert variables(caught.value)
+    assert "hunter2" not in f"{caught.value!r} {variables(caught.value)}"
+
+
+async def cut_soon(between):
+    await anyio.sleep(0.1)
+    await between.reset()
 
 
 async def test_a_link_is_known_by_its_name(servers):

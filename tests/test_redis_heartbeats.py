@@ -2,7 +2,6 @@
 
 import json
 
-import msgspec
 import pytest
 
 from botvisor.heartbeat import Heartbeat, to_hash
@@ -22,13 +21,9 @@ LAST_WORDS = {"reason": "SIGTERM", "exit": "0", "ledger": [{"actor": "inbox"}]}
 
 
 def heartbeat(bot_id="4711", **fields):
-    given = {
-        "pid": 4711,
-        "room_url": ROOM,
-        "participants": ("ann", "bob"),
-        "timestamp": "2026-01-01T00:00:00Z",
-    }
-    return Heartbeat(**given, bot_id=bot_id, **{"status": "healthy", "instance": "i", "host": "h", **fields})
+    given = {"participants": ("ann", "bob"), "timestamp": "2026-01-01T00:00:00Z", "bot_id": bot_id}
+    own = {"status": "healthy", "instance": "i", "host": "h", **fields}
+    return Heartbeat(pid=4711, room_url=ROOM, **given, **own)
 
 
 async def beat(redis, bot_id="4711", **fields):
@@ -66,17 +61,12 @@ async def test_a_heartbeat_of_an_older_program_is_read(redis):
 async def test_a_bot_that_stopped_leaves_its_last_words_when_its_heartbeat_is_over(redis):
     await beat(redis, status="stopped", epitaph=LAST_WORDS, seq=7)
     record = json.loads(redis.client.get(EPITAPH))
-    assert (record["reason"], record["exit"], record["instance"], record["host"]) == (
-        "SIGTERM",
-        "0",
-        "i",
-        "h",
-    )
+    assert record.items() >= {"reason": "SIGTERM", "exit": "0", "instance": "i", "host": "h"}.items()
     assert redis.client.ttl(EPITAPH) == pytest.approx(EPITAPH_TTL_S, abs=2)
-    before = await redis.run(ReadHeartbeat("4711"), ListHeartbeats())
+    last = heartbeat(status="stopped", epitaph=LAST_WORDS, seq=7)
+    assert await redis.run(ReadHeartbeat("4711"), ListHeartbeats()) == [last, [last]]
     redis.client.delete(KEY)
-    after = await redis.run(ReadHeartbeat("4711"), ListHeartbeats())
-    assert before == after == [heartbeat(status="stopped", epitaph=LAST_WORDS, seq=7)] * 1 + [[before[0]]]
+    assert await redis.run(ReadHeartbeat("4711"), ListHeartbeats()) == [last, [last]]
 
 
 async def test_a_bot_that_was_killed_shows_up_as_lost(redis):
@@ -141,4 +131,4 @@ async def test_a_field_of_a_newer_version_survives_a_heartbeat(redis):
     redis.client.hset(KEY, "colour", "blue")
     await beat(redis)
     assert redis.client.hget(KEY, "colour") == b"blue"
-    assert (await redis.ask(ReadHeartbeat("4711"))) == msgspec.structs.replace(heartbeat())
+    assert (await redis.ask(ReadHeartbeat("4711"))) == heartbeat()

@@ -1,8 +1,8 @@
 """Programs that know nothing of us, in plain redis-py, on both sides of our store."""
 
 import json
-import time
 
+import anyio
 import msgspec
 import pytest
 
@@ -82,9 +82,13 @@ class OlderProgram:
     def scan_identities(self):
         found = []
         for key in self.client.scan_iter(f"identity:{ROOM}:*"):
-            fields = {name.decode(): value.decode() for name, value in self.client.hgetall(key).items()}
+            fields = text(self.client.hgetall(key))
             found.append({**json.loads(fields["data"]), "participant_id": fields["participant_id"]})
         return sorted(found, key=lambda each: each["participant_id"])
+
+
+def text(fields):
+    return {name.decode(): value.decode() for name, value in fields.items()}
 
 
 @pytest.fixture
@@ -168,7 +172,7 @@ async def test_an_older_program_writes_over_ours_and_we_over_its(redis, older):
     await redis.ask(WriteIdentity(new_identity(ROOM, "ann", {"v": 1}, "w")))
     older.write_identity("ann", {"v": 2})
     assert (await redis.ask(ReadIdentity(ROOM, "ann"))).merged()["v"] == 2
-    time.sleep(0.002)
+    await anyio.sleep(0.002)
     await redis.ask(WriteIdentity(new_identity(ROOM, "ann", {"v": 3}, "w")))
     assert older.scan_identities() == [{"v": 3, "participant_id": "ann"}]
 

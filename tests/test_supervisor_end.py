@@ -1,6 +1,8 @@
 """How a supervisor itself ends, and what does not end it."""
 
 import asyncio
+import gc
+import inspect
 
 import anyio
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from botvisor.actor import Actor
 from botvisor.cell import Cell
 from botvisor.child import State
-from botvisor.errors import ActorStopped, SupervisorStopped
+from botvisor.errors import ActorStopped, StrayCancellation, SupervisorStopped
 from botvisor.events import ChildStarted
 from botvisor.restart import Policy
 from botvisor.supervisor import Supervisor
@@ -178,3 +180,22 @@ async def test_a_supervisor_that_is_cancelled_natively_leaves_nobody_waiting():
     assert [record.name for record in ended] == ["a"]
     assert cell.mailbox.fates.total() == cell.mailbox.taken_in == 2
     await supervisor.shutdown("too late")
+
+
+@native
+@pytest.mark.filterwarnings("ignore:.*never awaited")
+async def test_a_child_cancelled_natively_before_its_first_step_ends_the_supervisor_with_an_error():
+    supervisor = Supervisor()
+    run = asyncio.ensure_future(supervisor.run())
+    await supervisor.start(TaskChild("a", lives), Policy())
+    supervisor.restart("a")
+    for _ in range(20):
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks():
+            unbegun = inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_CREATED
+            if task.get_name() == "a" and unbegun:
+                task.cancel()
+    with pytest.raises(StrayCancellation):
+        await run
+    assert supervisor.names() == []
+    gc.collect()  # the warning belongs to this test

@@ -113,19 +113,20 @@ class Link:
             ErrorReply: when the server does not let us in.
             EndpointUnusable: when the password or a certificate cannot be read.
         """
-        try:
-            with anyio.fail_after(connect_timeout_s):
-                endpoint = await resolve(endpoint, timeout_s=connect_timeout_s)
-                credentials = await anyio.to_thread.run_sync(endpoint.credentials, abandon_on_cancel=True)
-                link = cls(await connect(endpoint), endpoint.address)
-                try:
-                    await link._shake_hands(credentials, endpoint.db, name, fence)
-                except BaseException:
-                    await link.aclose()
+        with anyio.move_on_after(connect_timeout_s):
+            endpoint = await resolve(endpoint, timeout_s=connect_timeout_s)
+            link = cls(await connect(endpoint), endpoint.address)
+            try:
+                await link._shake_hands(endpoint, name, fence)
+            except BaseException as error:
+                await link.aclose()
+                if not isinstance(error, Exception):
                     raise
-                return link
-        except TimeoutError:
-            raise TimeoutError(f"{endpoint.address}: no link within {connect_timeout_s:g} s") from None
+                # The frames below hold the password, and there are loggers that show variables.
+                error.__context__ = None
+                raise error.with_traceback(None) from None
+            return link
+        raise TimeoutError(f"{endpoint.address}: no link within {connect_timeout_s:g} s")
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Send a batch in one write and read as many replies.
@@ -198,15 +199,13 @@ class Link:
         if len(replies) > count or self._reader.has_data():
             raise hiredis.ProtocolError("more replies than commands")
 
-    async def _shake_hands(
-        self, credentials: tuple[str | bytes, ...], db: int, name: str, fence: Fence | None
-    ) -> None:
+    async def _shake_hands(self, endpoint: Endpoint, name: str, fence: Fence | None) -> None:
         # HELLO is left out: Redis 5 has none, and RESP2 needs none.
         needed: list[Command] = []
-        if credentials:
+        if credentials := await anyio.to_thread.run_sync(endpoint.credentials, abandon_on_cancel=True):
             needed.append(("AUTH", *credentials))
-        if db:
-            needed.append(("SELECT", db))
+        if endpoint.db:
+            needed.append(("SELECT", endpoint.db))
         wanted: list[Command] = [
             ("CLIENT", "SETNAME", re.sub(r"[^!-~]", "_", name)),
             ("CLIENT", "ID"),

@@ -183,13 +183,17 @@ async def resolve(endpoint: Endpoint, *, timeout_s: float) -> Endpoint:
     """
     if endpoint.sentinels is None:
         return endpoint
-    host, port = await anyio.to_thread.run_sync(
+    found = await anyio.to_thread.run_sync(
         _ask, endpoint, endpoint.sentinels, timeout_s, abandon_on_cancel=True
     )
+    if isinstance(found, str):
+        raise LinkLost(endpoint.address, found)
+    host, port = found
     return msgspec.structs.replace(endpoint, host=host, port=port, sentinels=None)
 
 
-def _ask(endpoint: Endpoint, sentinels: Sentinels, timeout_s: float) -> tuple[str, int]:
+def _ask(endpoint: Endpoint, sentinels: Sentinels, timeout_s: float) -> tuple[str, int] | str:
+    """Return the primary's host and port, or why no Sentinel told them."""
     import redis  # costs half a second, so only who has Sentinels pays
 
     limit_s = max(timeout_s / len(sentinels.hosts), _SENTINEL_ANSWER_S)
@@ -204,11 +208,8 @@ def _ask(endpoint: Endpoint, sentinels: Sentinels, timeout_s: float) -> tuple[st
     if (tls := endpoint.tls) is not None:
         files = {"ca_certs": tls.ca_file, "certfile": tls.cert_file, "keyfile": tls.key_file}
         options |= {f"ssl_{name}": str(file) for name, file in files.items() if file is not None}
-        checks = {
-            "ssl_cert_reqs": "none" if tls.insecure else "required",
-            "ssl_check_hostname": not tls.insecure,
-        }
-        options |= {"ssl": True, **checks}
+        options |= {"ssl": True, "ssl_check_hostname": not tls.insecure}
+        options["ssl_cert_reqs"] = "none" if tls.insecure else "required"
     answers = []
     for host, port in sentinels.hosts:
         try:
@@ -220,7 +221,7 @@ def _ask(endpoint: Endpoint, sentinels: Sentinels, timeout_s: float) -> tuple[st
         if found is not None:
             return str(found[0]), int(found[1])
         answers.append(f"{_shown(host, port)} does not know {sentinels.service}")
-    raise LinkLost(endpoint.address, "; ".join(answers))
+    return "; ".join(answers)
 
 
 def _tls(settings: Settings, url: RedisUrl) -> Tls | None:

@@ -15,7 +15,7 @@ _LIMITS = (
     "VERSION", "MAX_MESSAGE_BYTES", "MAX_ID_CHARS", "MAX_TRIES", "DEAD_LIMIT", "ADMIN_TTL_S", "PROC_TTL_S",
     "DONE_TTL_S", "DEAD_TTL_S", "LEASE_TTL_S", "IDENTITY_INDEX_TTL_S",
 )  # fmt: skip
-_FOLDER = resources.files(__package__).joinpath("scripts")
+_FOLDER = resources.files("botvisor.actors.backend").joinpath("scripts")
 _COMMON = "".join(f"local {name} = {getattr(wire, name)}\n" for name in _LIMITS)
 _COMMON += _FOLDER.joinpath("common.lua").read_text(encoding="utf-8")
 
@@ -27,7 +27,7 @@ class Script:
 
     Args:
         name: its file's name, without the suffix.
-        types: the type that each of its keys has, such as ``hash``; the last one is that of all further keys.
+        types: the type that each of its keys should have, such as ``hash``.
     """
 
     def __init__(self, name: str, *types: bytes) -> None:

@@ -55,7 +55,7 @@ class Transactions:
             if not places:
                 return answers
         for place in places:
-            answers[place] = [ErrorReply("TRYAGAIN aborted by other commands again and again")]
+            answers[place] = [ErrorReply("TRYAGAIN aborted with others again and again")] * len(steps[place])
         return answers
 
     async def _pipeline(self, steps: Sequence[Step]) -> list[list[Any]]:
@@ -71,8 +71,10 @@ class Transactions:
         if isinstance(executed, list) and len(executed) == len(queued):
             return self._settle(fresh, executed, steps)
         refusals = [_error_of(replies) for replies in _split(queued, steps)]
-        if not any(refusals):
-            # It was refused as a whole, such as for a disk that filled up in between.
+        if isinstance(begun, ErrorReply) or not any(refusals):
+            # It was refused as a whole: MULTI, and the rest was no transaction; or EXEC, which before Redis 7
+            # can leave a transaction open behind it.
+            await self.link.aclose()
             whole = _error_of((begun, executed)) or ErrorReply("TRYAGAIN the transaction was not carried out")
             return [[whole] * len(step) for step in steps]
         answers = [

@@ -45,8 +45,7 @@ async def send(options: Namespace, settings: Settings) -> int:
             options.target, options.text, wait=options.wait, mode=options.mode, sender_name=options.sender
         )
     if options.json:
-        fields = ("id", "state", "stored_ms", "delivered_ms", "handled_ms")
-        _print_json({"bot_id": receipt.target, **{name: getattr(receipt, name) for name in fields}})
+        _print_json(receipt)
     else:
         at_ms = {"stored": receipt.stored_ms, "handled": receipt.handled_ms}.get(
             receipt.state, receipt.delivered_ms

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 
@@ -16,7 +16,14 @@ from botvisor.errors import BotvisorError
 from .commands import control, ps, send
 
 _EPILOG = """\
-The settings come from the environment, as the bots' own do: see docs/wire.md.
+examples:
+  botvisor ps                                     the bots of this host, how they are, who is with them
+  botvisor send ada "wrap up" --wait 5            to the bot ada; wait until it has handled the message
+  botvisor send https://example.daily.co/x "hi"   to the bot that serves that room, now or later
+  botvisor stop ada                               as SIGTERM does: its inbox ends, it has its grace
+
+Each command has a --help of its own. The settings come from the environment, as the bots' own do:
+docs/wire.md names BOT_HEARTBEAT_DIR, BOT_ADMIN_MESSAGE_DIR and all the others.
 Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 4 the awaited state was not reached.
 """
 
@@ -32,9 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        return anyio.run(_run, options, load_settings())
+        code = anyio.run(_run, options, load_settings())
+        sys.stdout.flush()
+        return code
     except (BotvisorError, ValueError) as error:
         print(f"botvisor: {error}", file=sys.stderr)  # noqa: T201 - a command for a terminal
+        return 1
+    except BrokenPipeError:
+        # Who reads has left, as `head` does: nobody is to be told, the interpreter at its end included.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
@@ -52,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"botvisor {importlib.metadata.version('botvisor')}"
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     one = _add(commands, "ps", ps, "list the bots, their health and when they were last seen")
@@ -82,14 +93,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(commands: Any, name: str, command: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text}.".capitalize())
+    description = f"{text[0].upper()}{text[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.set_defaults(command=command, name=name, actor=None)
     return parser
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"a number of seconds from 0 to a million, not {text}")
+        raise argparse.ArgumentTypeError(f"a number of seconds from 0 to a million, not {text!r}")
     return value
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from botvisor import __version__  # to look it up takes 20 ms, which no other command needs
+
+        parser.exit(message=f"botvisor {__version__}\n")

@@ -4,6 +4,7 @@ import json
 import sys
 
 import anyio
+
 from botvisor import AdminMessage, Bot, run_bot
 from botvisor.testing import crash
 

@@ -5,9 +5,9 @@ local instance, token = unpack(ARGV)
 if redis.call('HGET', owner, 'instance') ~= instance then
   return 'lost'
 end
-local held, raw, tries = unpack(redis.call('HMGET', proc, 'token', 'raw', 'tries'))
-if held ~= token or not raw then
-  return 'none'
+local held, raw, tries, reader = unpack(redis.call('HMGET', proc, 'token', 'raw', 'tries', 'attempt'))
+if held ~= token or not raw or reader == '' then
+  return 'none' -- or it was given back before, and the reply was lost
 end
 tries = tonumber(tries) or MAX_TRIES
 if tries > 1 then
