@@ -4,7 +4,10 @@ import pytest
 
 from botvisor.testing.clock import virtual_time
 
+from .doorbell_rig import spool_files as spool_files
+from .doorbell_rig import watched as watched
 from .file_rig import files as files
+from .store_worlds import world as world
 
 LOOPS = ["asyncio", "uvloop", "trio"]
 

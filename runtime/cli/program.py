@@ -114,4 +114,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         from botvisor import __version__  # to look it up takes 20 ms, which no other command needs
 
-        parser.exit(message=f"botvisor {__version__}\n")
+        print(f"botvisor {__version__}")  # noqa: T201 - a command for a terminal
+        parser.exit()
