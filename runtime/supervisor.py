@@ -91,7 +91,7 @@ class Supervisor:
             SupervisorStopped: when the supervisor is stopping.
             ValueError: when a child of that name runs already.
         """
-        if self._closing:
+        if self._ends():
             raise SupervisorStopped
         if child.name in self._records:
             raise ValueError(f"a child named {child.name!r} runs already")
@@ -103,7 +103,7 @@ class Supervisor:
             self._post(requests.Stop(record, "its start was cancelled", policy.stop_timeout, 0.0))
             raise
         if not record.ever_ran:
-            if self._closing and record.error is None:
+            if record.error is None and self._ends():
                 raise SupervisorStopped
             cause = record.error or ActorStopped(child.name)
             raise StartFailed(child.name, cause) from cause
@@ -163,6 +163,9 @@ class Supervisor:
     def stuck(self) -> bool:
         """Whether a child goes on although it was cancelled; `run` cannot return before it has ended."""
         return bool(self._life.stuck)
+
+    def _ends(self) -> bool:
+        return self._closing
 
     def _post(self, request: Any) -> None:
         # Once the supervisor has ended, so has everything that this could be about.

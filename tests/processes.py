@@ -5,13 +5,27 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 20.0
+LOOPS = {
+    "asyncio": "backend='asyncio', use_uvloop=False",
+    "uvloop": "backend='asyncio', use_uvloop=True",
+    "trio": "backend='trio'",
+}
+# So that a test of what ignores its end does not take the fifteen seconds that a bot gives it.
+IMPATIENT = """
+import botvisor.handle, botvisor.lifecycle, botvisor.run
+botvisor.handle.CANCEL_GRACE_S = botvisor.lifecycle.STUCK_AFTER_S = botvisor.run.THREADS_LIMIT_S = 0.2
+"""
 
+_IMPORTS = (
+    "import asyncio, contextlib, os, signal, sys, threading, time\nimport anyio\nfrom botvisor import *\n"
+)
 _numbers = itertools.count(1)
 
 
@@ -112,6 +126,36 @@ class Program:
                 self._news.notify_all()
         with self._news:
             self._news.notify_all()
+
+
+class Scripts:
+    """Starts scripts in a folder, and ends them with the test.
+
+    Args:
+        folder: where they are, and where their botvisor keeps its files.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._programs = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for program in self._programs:
+            program.close()
+
+    def start(self, source, **env):
+        """Start a script that has everything imported."""
+        self._programs.append(Program(_IMPORTS + textwrap.dedent(source), self._folder, **env))
+        return self._programs[-1]
+
+    def bot(self, body, arguments="", *, head="", tail="", **env):
+        """Start a bot: the body of its `main(bot)`, the arguments of `run_bot`, and what is round them."""
+        main = "async def main(bot):\n" + textwrap.indent(textwrap.dedent(body), "    ")
+        run = f"print('returned', repr(run_bot(main, {arguments})))"
+        return self.start(f"{head}\n{main}\n{run}\n{textwrap.dedent(tail)}", **env)
 
 
 def until(look, what="it", limit_s=LIMIT_S):

@@ -30,6 +30,52 @@ async def test_what_main_raises_comes_out_bare():
             await bot.wait()
 
 
+async def test_what_main_raised_comes_out_at_the_end_if_the_test_did_not_wait_for_it():
+    async def main(bot):
+        raise LookupError("no key")
+
+    async def careless():
+        async with fake_bot(main) as bot:
+            await bot.handle.finished.wait()
+
+    with pytest.raises(LookupError, match="no key"):
+        await careless()
+
+
+async def test_an_error_of_the_test_itself_comes_out_bare():
+    error = AssertionError("wrong text")
+
+    async def wrong():
+        async with fake_bot(collect):
+            raise error
+
+    with pytest.raises(AssertionError) as caught:
+        await wrong()
+    assert caught.value is error
+
+
+async def test_a_main_that_still_runs_at_the_end_costs_a_second():
+    began = anyio.current_time()
+    async with fake_bot(anyio.sleep_forever, grace=600):
+        pass
+    assert anyio.current_time() - began <= 2
+
+
+async def test_bots_of_two_tests_have_two_ids_and_the_environment_counts_for_nothing(monkeypatch):
+    monkeypatch.setenv("BOT_ID", "from-the-environment")
+    monkeypatch.setenv("BOT_HEARTBEAT_INTERVAL_SECS", "soon")
+    async with fake_bot(collect) as one, fake_bot(collect) as two:
+        assert len({one.bot.id, two.bot.id, "from-the-environment"}) == 3
+
+
+async def test_no_file_is_touched(monkeypatch):
+    opened = []
+    monkeypatch.setattr("os.open", lambda path, *_, **__: opened.append(path))
+    async with fake_bot(collect) as bot:
+        await bot.send("hello", wait=5)
+    assert opened == []
+
+
 async def test_waiting_for_a_main_that_goes_on_times_out():
     async with fake_bot(collect) as bot:
         with pytest.raises(TimeoutError):

@@ -138,6 +138,13 @@ class World:
         if self.pushed[queue]:
             await self.push(queue, self.random.choice(self.pushed[queue]))
 
+    async def send_twin(self):
+        queue, other = self.random.sample(QUEUES, 2)
+        if self.pushed[queue]:
+            number = self.random.choice(self.pushed[queue])
+            if number not in self.pushed[other] and await self.push(other, number):
+                self.pushed[other].append(number)
+
     async def push(self, queue, number):
         raw = json.dumps({"id": f"m{number}", "message": "hello", "queue": str(queue), "number": number})
         with anyio.move_on_after(2):
@@ -182,6 +189,17 @@ class World:
     async def sleep_long(self):
         await anyio.sleep(self.random.choice((6, 35)))
 
+    async def partition(self):
+        life = self.lives[self.random.choice(BOTS)]
+        if life.rig is not None and not life.rig.link.is_cut:
+            life.rig.link.cut()
+            self.group.start_soon(self.mend, life, self.random.choice((1, 20, 50)))
+
+    async def mend(self, life, delay):
+        await anyio.sleep(delay)
+        if not life.dead:
+            life.rig.link.join()
+
     async def kill(self):
         await self.end(dead=True)
 
@@ -196,6 +214,8 @@ class World:
         life.dead = dead
         if dead:
             life.rig.link.cut()
+        else:
+            life.rig.link.join()
         life.over.set()
         self.begin(bot_id)
 
@@ -211,6 +231,8 @@ class World:
         return self.store.queue(queue).receipt(f"m{number}")
 
     def check(self):
+        unmarked = Counter((m.id, life) for m, life in self.shown if not m.redelivered)
+        assert max(unmarked.values()) == 1, "a bot was shown an id twice, and it was not marked"
         for queue in QUEUES:
             shown = [m for m, _ in self.shown if m.data["queue"] == str(queue)]
             unmarked = [m.id for m in shown if not m.redelivered]
@@ -237,7 +259,9 @@ ACTIONS = (
     World.fail,
     World.hang,
     World.slow,
-    World.sleep_long,
+    *[World.sleep_long] * 2,
+    *[World.send_twin] * 2,
+    *[World.partition] * 2,
     World.kill,
     World.stop,
 )
@@ -248,13 +272,5 @@ async def test_nothing_is_lost_and_nothing_comes_twice_unmarked(seed, anyio_back
     print("seed", seed)
     world = World(f"{seed} {anyio_backend_name}")
     await world.run()
+    print(world.count, "messages, shown", len(world.shown), "times;", dict(world.happened))
     assert world.shown
-    print(
-        "STATS",
-        seed,
-        len(world.shown),
-        world.count,
-        sum(m.redelivered for m, _ in world.shown),
-        {str(q): (len(world.pushed[q]), len(world.store.queue(q).messages())) for q in QUEUES},
-        dict(world.happened),
-    )

@@ -112,7 +112,8 @@ async def test_the_last_words_of_a_bot_that_failed_name_the_error():
         raise ValueError("boom")
 
     async with fake_bot(main) as bot:
-        await bot.handle.finished.wait()
+        with pytest.raises(ValueError, match="boom"):
+            await bot.wait()
         assert (await bot.heartbeat()).epitaph["exit"] == "ValueError: boom"
 
 
@@ -343,6 +344,8 @@ async def test_a_message_that_main_holds_as_it_fails_is_not_handled():
     async with fake_bot(main) as bot:
         receipt = await bot.send("hello", wait=5)
         assert receipt.state == "delivered"
+        with pytest.raises(ValueError, match="hello"):
+            await bot.wait()
 
 
 @pytest.mark.parametrize(("code", "state"), [(0, "handled"), (1, "delivered")])
@@ -353,6 +356,8 @@ async def test_a_message_that_main_holds_as_it_exits_is_handled_if_the_exit_is_a
 
     async with fake_bot(main) as bot:
         assert (await bot.send("hello", wait=5)).state == state
+        with pytest.raises(SystemExit):
+            await bot.wait()
 
 
 async def test_a_message_that_main_holds_as_it_is_cancelled_goes_to_its_successor():

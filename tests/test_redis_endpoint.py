@@ -3,6 +3,7 @@
 import shutil
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import anyio
@@ -151,7 +152,7 @@ def test_a_certificate_file_that_cannot_be_used_is_named(tmp_path):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the key")
-def test_an_encrypted_key_is_refused_without_a_question_at_the_terminal(tmp_path):
+def test_an_encrypted_key_is_refused(tmp_path):
     key, cert = tmp_path / "key", tmp_path / "cert"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     command += ["-subj", "/CN=x", "-passout", "pass:hunter2", "-keyout", key, "-out", cert]
@@ -216,6 +217,11 @@ def test_an_endpoint_shows_no_secret(url):
     for endpoint in (of(url), of(url, redis_shared_secret="hunter2")):
         assert "hunter2" not in f"{endpoint!r} {endpoint} {endpoint.address}"
         assert "***" in repr(endpoint)
+
+
+def test_only_who_asks_sentinels_imports_redis_py():
+    program = "import sys, botvisor.actors.backend.link; sys.exit('redis' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 async def test_an_endpoint_without_sentinels_is_itself():

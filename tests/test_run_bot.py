@@ -1,17 +1,8 @@
 """`run_bot` as a process: what it returns, raises and exits with, and what it leaves behind."""
 
-import textwrap
-
 import pytest
 
-from .processes import Program
-
-LOOPS = {
-    "asyncio": "backend='asyncio', use_uvloop=False",
-    "uvloop": "backend='asyncio', use_uvloop=True",
-    "trio": "backend='trio'",
-}
-HEAD = "import asyncio, contextlib, os, signal, sys, threading, time\nimport anyio\nfrom botvisor import *\n"
+from .processes import LOOPS, Scripts
 
 
 @pytest.fixture(params=LOOPS)
@@ -20,28 +11,9 @@ def loop(request):
 
 
 @pytest.fixture
-def script(tmp_path):
-    """Starts a script that has everything imported."""
-    programs = []
-
-    def start(source, **env):
-        programs.append(Program(HEAD + textwrap.dedent(source), tmp_path, **env))
-        return programs[-1]
-
-    yield start
-    for program in programs:
-        program.close()
-
-
-@pytest.fixture
-def run(script):
-    """Starts a script that runs a bot: the body of its `main(bot)`, and the arguments of `run_bot`."""
-
-    def start(body, arguments="", **env):
-        main = "async def main(bot):\n" + textwrap.indent(textwrap.dedent(body), "    ")
-        return script(f"{main}\nprint('returned', repr(run_bot(main, {arguments})))\n", **env)
-
-    return start
+def scripts(tmp_path):
+    with Scripts(tmp_path) as scripts:
+        yield scripts
 
 
 def traceback(bot):
@@ -50,14 +22,14 @@ def traceback(bot):
     return lines[lines.index("Traceback (most recent call last):") :] if lines else []
 
 
-def test_returns_what_main_returned(run, loop):
-    bot = run("return 42", loop)
+def test_returns_what_main_returned(scripts, loop):
+    bot = scripts.bot("return 42", loop)
     assert bot.ends() == 0
     assert bot.out == ["returned 42"]
 
 
-def test_main_need_not_take_the_bot(script):
-    bot = script("""
+def test_main_need_not_take_the_bot(scripts):
+    bot = scripts.start("""
         async def main():
             return current_bot().id
         print(run_bot(main, bot_id="ada"))
@@ -66,8 +38,8 @@ def test_main_need_not_take_the_bot(script):
     assert bot.out == ["ada"]
 
 
-def test_an_error_ends_the_process_with_its_own_bare_traceback(run, loop):
-    bot = run("raise ValueError('boom')", loop, BOT_LOG_LEVEL="ERROR")
+def test_an_error_ends_the_process_with_its_own_bare_traceback(scripts, loop):
+    bot = scripts.bot("raise ValueError('boom')", loop, BOT_LOG_LEVEL="ERROR")
     assert bot.ends() == 1
     files = [line.split('"')[1] for line in traceback(bot) if line.startswith("  File ")]
     assert (files[0], files[-1]) == (bot.path, bot.path)
@@ -77,8 +49,8 @@ def test_an_error_ends_the_process_with_its_own_bare_traceback(run, loop):
     assert "During handling" not in bot.stderr
 
 
-def test_an_error_in_a_task_group_of_mains_comes_out_bare(run, loop):
-    bot = run(
+def test_an_error_in_a_task_group_of_mains_comes_out_bare(scripts, loop):
+    bot = scripts.bot(
         """
         async def fail():
             raise ValueError("boom")
@@ -92,8 +64,8 @@ def test_an_error_in_a_task_group_of_mains_comes_out_bare(run, loop):
     assert "Group" not in bot.stderr
 
 
-def test_an_errors_own_chain_is_kept(run):
-    bot = run("""
+def test_an_errors_own_chain_is_kept(scripts):
+    bot = scripts.bot("""
         try:
             raise KeyError("first")
         except KeyError as error:
@@ -107,15 +79,15 @@ def test_an_errors_own_chain_is_kept(run):
 @pytest.mark.parametrize(
     ("code", "expected", "said"), [("7", 7, ""), ("", 0, ""), ("'no room'", 1, "no room")]
 )
-def test_sys_exit_in_main_is_the_processs_own(run, loop, code, expected, said):
-    bot = run(f"sys.exit({code})", loop, BOT_LOG_LEVEL="CRITICAL")
+def test_sys_exit_in_main_is_the_processs_own(scripts, code, expected, said):
+    bot = scripts.bot(f"sys.exit({code})", BOT_LOG_LEVEL="CRITICAL")
     assert bot.ends() == expected
     assert bot.stderr == said
     assert bot.out == []
 
 
-def test_sys_exit_in_a_task_of_asyncios_ends_the_process_at_once(run):
-    bot = run(
+def test_sys_exit_in_a_task_of_asyncios_ends_the_process_at_once(scripts):
+    bot = scripts.bot(
         """
         async def leave():
             sys.exit(7)
@@ -126,31 +98,31 @@ def test_sys_exit_in_a_task_of_asyncios_ends_the_process_at_once(run):
     assert bot.ends(5) == 7
 
 
-def test_a_control_command_to_stop_ends_like_sigterm(run, script, loop):
-    bot = run(
+def test_a_control_command_to_stop_ends_like_sigterm(scripts):
+    bot = scripts.bot(
         """
         print("running")
         async for message in bot.inbox:
             pass
         print("wrapping up")
         """,
-        loop + ", bot_id='ada'",
+        "bot_id='ada'",
     )
     bot.says("running")
-    tell(script, "ada", "stop")
+    tell(scripts, "ada", "stop")
     assert bot.ends() == 0
     assert bot.out == ["running", "wrapping up", "returned None"]
 
 
-def test_a_stop_by_control_that_main_outlasts_ends_with_143(run, script):
-    bot = run("print('running')\nawait anyio.sleep_forever()", "bot_id='ada', grace=0.1")
+def test_a_stop_by_control_that_main_outlasts_ends_with_143(scripts):
+    bot = scripts.bot("print('running')\nawait anyio.sleep_forever()", "bot_id='ada', grace=0.1")
     bot.says("running")
-    tell(script, "ada", "stop")
+    tell(scripts, "ada", "stop")
     assert bot.ends() == 143
 
 
-def test_a_drain_waits_for_main_without_limit(run, script):
-    bot = run(
+def test_a_drain_waits_for_main_without_limit(scripts):
+    bot = scripts.bot(
         """
         print("running")
         async for message in bot.inbox:
@@ -161,25 +133,25 @@ def test_a_drain_waits_for_main_without_limit(run, script):
         "bot_id='ada', grace=0.01",
     )
     bot.says("running")
-    tell(script, "ada", "drain")
+    tell(scripts, "ada", "drain")
     assert bot.ends() == 0
     assert bot.out[-1] == "returned 'took its time'"
 
 
-def test_a_drained_bot_that_is_stopped_has_its_grace_left(run, script):
-    bot = run(
+def test_a_drained_bot_that_is_stopped_has_its_grace_left(scripts):
+    bot = scripts.bot(
         "print('running')\nawait bot.wait_stopping()\nprint('draining')\nawait anyio.sleep_forever()",
         "bot_id='ada', grace=0.1",
     )
     bot.says("running")
-    tell(script, "ada", "drain")
+    tell(scripts, "ada", "drain")
     bot.says("draining")
-    tell(script, "ada", "stop")
+    tell(scripts, "ada", "stop")
     assert bot.ends() == 143
 
 
-def tell(script, bot_id, command):
-    operator = script(f"""
+def tell(scripts, bot_id, command):
+    operator = scripts.start(f"""
         async def main():
             async with open_client() as client:
                 await client.control({bot_id!r}, {command!r})
@@ -188,14 +160,14 @@ def tell(script, bot_id, command):
     assert operator.ends() == 0
 
 
-def test_a_stray_cancellation_is_an_error(run):
-    bot = run("raise asyncio.CancelledError")
+def test_a_stray_cancellation_is_an_error(scripts):
+    bot = scripts.bot("raise asyncio.CancelledError")
     assert bot.ends() == 1
     assert bot.err[-1].startswith("botvisor.errors.StrayCancellation: ")
 
 
-def test_transient_main_is_restarted_after_an_error(run, loop, tmp_path):
-    bot = run(
+def test_transient_main_is_restarted_after_an_error(scripts):
+    bot = scripts.bot(
         """
         with open("tries", "a") as tries:
             print("try", file=tries)
@@ -203,20 +175,22 @@ def test_transient_main_is_restarted_after_an_error(run, loop, tmp_path):
             raise ValueError("not yet")
         return "third time"
         """,
-        loop + ", policy=Policy(restart='transient', base=0.01)",
+        "policy=Policy(restart='transient', base=0.01)",
     )
     assert bot.ends() == 0
     assert bot.out == ["returned 'third time'"]
 
 
-def test_main_that_used_up_its_restarts_ends_the_process_with_its_error(run):
-    bot = run("raise ValueError('never')", "policy=Policy(restart='transient', base=0.01, intensity=2)")
+def test_main_that_used_up_its_restarts_ends_the_process_with_its_error(scripts):
+    bot = scripts.bot(
+        "raise ValueError('never')", "policy=Policy(restart='transient', base=0.01, intensity=2)"
+    )
     assert bot.ends() == 1
     assert bot.err[-1] == "ValueError: never"
 
 
-def test_an_actor_that_used_up_its_restarts_ends_the_bot_if_the_policy_says_so(run):
-    bot = run(
+def test_an_actor_that_used_up_its_restarts_ends_the_bot_if_the_policy_says_so(scripts):
+    bot = scripts.bot(
         """
         from botvisor.testing import crash
         crash(bot, "heartbeat", OSError("no more"))
@@ -228,8 +202,8 @@ def test_an_actor_that_used_up_its_restarts_ends_the_bot_if_the_policy_says_so(r
     assert bot.err[-1] == "OSError: no more"
 
 
-def test_bad_settings_are_all_named_before_anything_starts(run, tmp_path):
-    bot = run("print('running')", BOT_HEARTBEAT_INTERVAL_SECS="soon", BOT_ID="a b")
+def test_bad_settings_are_all_named_before_anything_starts(scripts, tmp_path):
+    bot = scripts.bot("print('running')", BOT_HEARTBEAT_INTERVAL_SECS="soon", BOT_ID="a b")
     assert bot.ends() == 1
     assert "BOT_HEARTBEAT_INTERVAL_SECS" in bot.stderr
     assert "BOT_ID" in bot.stderr
@@ -237,19 +211,19 @@ def test_bad_settings_are_all_named_before_anything_starts(run, tmp_path):
     assert not (tmp_path / "heartbeat").exists()
 
 
-def test_redis_is_refused_with_a_clear_sentence(run):
-    bot = run("print('running')", USE_REDIS="true")
+def test_redis_is_refused_with_a_clear_sentence(scripts):
+    bot = scripts.bot("print('running')", USE_REDIS="true")
     assert bot.ends() == 1
     assert "USE_REDIS: Redis is not supported by this version yet" in bot.stderr
     assert bot.out == []
 
 
 @pytest.mark.parametrize("name", ["admin_message", "heartbeat"])
-def test_an_unsafe_directory_stops_the_start_with_its_remedy(run, loop, tmp_path, name):
+def test_an_unsafe_directory_stops_the_start_with_its_remedy(scripts, tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
     folder.chmod(0o777)
-    bot = run("print('running')", loop, BOT_LOG_LEVEL="CRITICAL")
+    bot = scripts.bot("print('running')", BOT_LOG_LEVEL="CRITICAL")
     assert bot.ends() == 1
     assert bot.err[-1].startswith("botvisor.errors.StartFailed: ")
     assert bot.err[-1].endswith(f"run: chmod 700 {folder}")
@@ -257,17 +231,17 @@ def test_an_unsafe_directory_stops_the_start_with_its_remedy(run, loop, tmp_path
     assert bot.out == []
 
 
-def test_a_given_id_that_a_live_bot_has_is_refused_naming_its_owner(run):
-    first = run("print('running')\nawait anyio.sleep_forever()", BOT_ID="ada")
+def test_a_given_id_that_a_live_bot_has_is_refused_naming_its_owner(scripts):
+    first = scripts.bot("print('running')\nawait anyio.sleep_forever()", BOT_ID="ada")
     first.says("running")
-    second = run("print('running')", BOT_ID="ada")
+    second = scripts.bot("print('running')", BOT_ID="ada")
     assert second.ends() == 1
     assert second.err[-1].startswith("botvisor.errors.BotIdTaken: bot id 'ada' is taken by ")
     assert f"process {first.pid} " in second.err[-1]
 
 
-def test_a_loop_that_runs_already_is_refused_naming_what_to_use(script, loop):
-    bot = script(f"""
+def test_a_loop_that_runs_already_is_refused_naming_what_to_use(scripts, loop):
+    bot = scripts.start(f"""
         async def main():
             run_bot(main, bot_id="ada")
         options = dict({loop})
@@ -279,8 +253,8 @@ def test_a_loop_that_runs_already_is_refused_naming_what_to_use(script, loop):
     assert "open_bot" in bot.err[-1]
 
 
-def test_it_runs_in_a_thread_that_is_not_the_main_one(script, loop):
-    bot = script(f"""
+def test_it_runs_in_a_thread_that_is_not_the_main_one(scripts, loop):
+    bot = scripts.start(f"""
         async def main(bot):
             return "in a thread"
         thread = threading.Thread(target=lambda: print(run_bot(main, {loop})))
@@ -291,8 +265,8 @@ def test_it_runs_in_a_thread_that_is_not_the_main_one(script, loop):
     assert bot.out == ["in a thread"]
 
 
-def test_it_runs_again_after_it_has_ended(script, loop):
-    bot = script(f"""
+def test_it_runs_again_after_it_has_ended(scripts, loop):
+    bot = scripts.start(f"""
         async def main(bot):
             return bot.id
         print(run_bot(main, bot_id="ada", {loop}), run_bot(main, bot_id="ada", {loop}))
@@ -304,7 +278,7 @@ def test_it_runs_again_after_it_has_ended(script, loop):
 @pytest.mark.parametrize(
     ("wanted", "module"), [("", "uvloop"), ("use_uvloop=True", "uvloop"), ("use_uvloop=False", "asyncio")]
 )
-def test_uvloop_is_used_where_it_is_installed_unless_told_otherwise(run, wanted, module):
-    bot = run("return type(asyncio.get_running_loop()).__module__.partition('.')[0]", wanted)
+def test_uvloop_is_used_where_it_is_installed_unless_told_otherwise(scripts, wanted, module):
+    bot = scripts.bot("return type(asyncio.get_running_loop()).__module__.partition('.')[0]", wanted)
     assert bot.ends() == 0
     assert bot.out == [f"returned '{module}'"]

@@ -1,7 +1,6 @@
 """SIGTERM and SIGINT, sent to real bots."""
 
 import signal
-import textwrap
 import threading
 import time
 
@@ -10,21 +9,10 @@ import pytest
 
 from botvisor.signals import SignalWatch
 
-from .processes import Program, until
+from .processes import IMPATIENT, LOOPS, Scripts
 
-LOOPS = {
-    "asyncio": "backend='asyncio', use_uvloop=False",
-    "uvloop": "backend='asyncio', use_uvloop=True",
-    "trio": "backend='trio'",
-}
 IN_TIME = {signal.SIGTERM: 0, signal.SIGINT: 130}
 CANCELLED = {signal.SIGTERM: 143, signal.SIGINT: 130}
-HEAD = "import asyncio, contextlib, os, signal, sys, threading, time\nimport anyio\nfrom botvisor import *\n"
-# So that a test of what ignores its cancellation does not take the ten seconds that a bot gives it.
-IMPATIENT = """
-import botvisor.handle, botvisor.lifecycle, botvisor.run
-botvisor.handle.CANCEL_GRACE_S = botvisor.lifecycle.STUCK_AFTER_S = botvisor.run.THREADS_LIMIT_S = 0.2
-"""
 
 
 @pytest.fixture(params=LOOPS)
@@ -33,26 +21,14 @@ def loop(request):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Starts a bot: the body of its `main(bot)`, and the arguments of `run_bot`."""
-    programs = []
-
-    def start(body, arguments="", *, head="", tail="", **env):
-        main = "async def main(bot):\n" + textwrap.indent(textwrap.dedent(body), "    ")
-        source = (
-            f"{HEAD}{head}\n{main}\nprint('returned', run_bot(main, {arguments}))\n{textwrap.dedent(tail)}"
-        )
-        programs.append(Program(source, tmp_path, **env))
-        return programs[-1]
-
-    yield start
-    for program in programs:
-        program.close()
+def scripts(tmp_path):
+    with Scripts(tmp_path) as scripts:
+        yield scripts
 
 
 @pytest.mark.parametrize("number", IN_TIME)
-def test_a_first_signal_ends_the_inbox(run, loop, number):
-    bot = run(
+def test_a_first_signal_ends_the_inbox(scripts, loop, number):
+    bot = scripts.bot(
         """
         print("running")
         async for message in bot.inbox:
@@ -67,16 +43,18 @@ def test_a_first_signal_ends_the_inbox(run, loop, number):
 
 
 @pytest.mark.parametrize("number", CANCELLED)
-def test_main_that_outlasts_its_grace_is_cancelled(run, loop, number):
-    bot = run("print('running')\nawait anyio.sleep_forever()", loop + ", grace=0.1")
+def test_main_that_outlasts_its_grace_is_cancelled(scripts, loop, number):
+    bot = scripts.bot("print('running')\nawait anyio.sleep_forever()", loop + ", grace=0.1")
     bot.says("running")
     assert bot.stop(number) == CANCELLED[number]
     assert "Traceback" not in bot.stderr
 
 
 @pytest.mark.parametrize("second", CANCELLED)
-def test_a_second_signal_ends_the_process_at_once(run, loop, second):
-    bot = run("print('running')\nawait bot.wait_stopping()\nprint('busy')\nawait anyio.sleep_forever()", loop)
+def test_a_second_signal_ends_the_process_at_once(scripts, second):
+    bot = scripts.bot(
+        "print('running')\nawait bot.wait_stopping()\nprint('busy')\nawait anyio.sleep_forever()"
+    )
     bot.says("running")
     bot.send(signal.SIGTERM)
     bot.says("busy")
@@ -84,16 +62,16 @@ def test_a_second_signal_ends_the_process_at_once(run, loop, second):
 
 
 @pytest.mark.parametrize("blocked", ["time.sleep(600)", "while True: pass"])
-def test_a_second_signal_ends_the_process_though_the_loop_is_blocked(run, loop, blocked):
-    bot = run(f"print('running')\n{blocked}", loop)
+def test_a_second_signal_ends_the_process_though_the_loop_is_blocked(scripts, loop, blocked):
+    bot = scripts.bot(f"print('running')\n{blocked}", loop)
     bot.says("running")
     bot.send(signal.SIGTERM)
     time.sleep(0.1)  # nothing tells that the first one has come: two at once would be one
     assert bot.stop() == 143
 
 
-def test_on_asyncio_main_is_first_cancelled_natively_and_may_still_await(run):
-    bot = run(
+def test_on_asyncio_main_is_first_cancelled_natively_and_may_still_await(scripts):
+    bot = scripts.bot(
         """
         print("running")
         try:
@@ -111,8 +89,8 @@ def test_on_asyncio_main_is_first_cancelled_natively_and_may_still_await(run):
     assert "saved" in bot.out
 
 
-def test_main_that_swallows_the_native_cancel_is_cancelled_by_its_scope(run):
-    bot = run(
+def test_main_that_swallows_the_native_cancel_is_cancelled_by_its_scope(scripts):
+    bot = scripts.bot(
         """
         print("running")
         with contextlib.suppress(asyncio.CancelledError):
@@ -130,8 +108,8 @@ def test_main_that_swallows_the_native_cancel_is_cancelled_by_its_scope(run):
     assert "at last" in bot.out
 
 
-def test_main_that_ignores_every_cancel_does_not_keep_the_process(run, loop):
-    bot = run(
+def test_main_that_ignores_every_cancel_does_not_keep_the_process(scripts, loop):
+    bot = scripts.bot(
         """
         print("running")
         print("flushed", end="")
@@ -150,15 +128,17 @@ def test_main_that_ignores_every_cancel_does_not_keep_the_process(run, loop):
 
 
 @pytest.mark.parametrize("wait", ["anyio.to_thread.run_sync(hang)", "asyncio.to_thread(hang)"])
-def test_main_that_waits_for_a_thread_does_not_keep_the_process(run, wait):
-    bot = run(f"print('running')\nawait {wait}", "grace=0.1", head=IMPATIENT + "def hang(): time.sleep(600)")
+def test_main_that_waits_for_a_thread_does_not_keep_the_process(scripts, wait):
+    bot = scripts.bot(
+        f"print('running')\nawait {wait}", "grace=0.1", head=IMPATIENT + "def hang(): time.sleep(600)"
+    )
     bot.says("running")
     assert bot.stop() == 143
     assert "Left threads behind" in bot.stderr
 
 
-def test_a_thread_of_a_script_that_goes_on_is_left_alone(run):
-    bot = run(
+def test_a_thread_of_a_script_that_goes_on_is_left_alone(scripts):
+    bot = scripts.bot(
         "print('running')\nawait bot.wait_stopping()",
         head=IMPATIENT,
         tail="time.sleep(1)\nprint('a second later')",
@@ -168,8 +148,8 @@ def test_a_thread_of_a_script_that_goes_on_is_left_alone(run):
     assert bot.out[-1] == "a second later"
 
 
-def test_a_foreign_cancellation_after_our_own_is_a_stop(run, loop):
-    bot = run(
+def test_a_foreign_cancellation_after_our_own_is_a_stop(scripts, loop):
+    bot = scripts.bot(
         """
         print("running")
         try:
@@ -187,15 +167,15 @@ def test_a_foreign_cancellation_after_our_own_is_a_stop(run, loop):
     assert "Traceback" not in bot.stderr
 
 
-def test_an_error_in_the_grace_is_mains_own(run, loop):
-    bot = run("print('running')\nawait bot.wait_stopping()\nraise ValueError('too much')", loop)
+def test_an_error_in_the_grace_is_mains_own(scripts):
+    bot = scripts.bot("print('running')\nawait bot.wait_stopping()\nraise ValueError('too much')")
     bot.says("running")
     assert bot.stop() == 1
     assert bot.err[-1] == "ValueError: too much"
 
 
-def test_an_error_in_the_clean_up_after_the_cancel_is_logged(run):
-    bot = run(
+def test_an_error_in_the_clean_up_after_the_cancel_is_logged(scripts):
+    bot = scripts.bot(
         "print('running')\ntry: await anyio.sleep_forever()\nfinally: raise ValueError('no clean-up')",
         "grace=0.1",
         BOT_LOG_LEVEL="WARNING",
@@ -205,19 +185,19 @@ def test_an_error_in_the_clean_up_after_the_cancel_is_logged(run):
     assert "/main failed as it stopped (SIGTERM): ValueError: no clean-up" in bot.stderr
 
 
-def test_a_signal_during_the_start_ends_the_process_before_main(run, loop):
+def test_a_signal_during_the_start_ends_the_process_before_main(scripts, loop):
     head = (
         "from loguru import logger\n"
         "logger.add(lambda line: 'Started ada/identity' in line and signal.raise_signal(signal.SIGTERM))"
     )
-    bot = run("print('running')", loop + ", bot_id='ada'", head=head)
+    bot = scripts.bot("print('running')", loop + ", bot_id='ada'", head=head)
     assert bot.ends() == 143
     assert bot.out == []
     assert "Traceback" not in bot.stderr
 
 
-def test_heartbeats_go_on_during_the_grace(run, loop):
-    bot = run(
+def test_heartbeats_go_on_during_the_grace(scripts):
+    bot = scripts.bot(
         """
         print("running")
         await bot.wait_stopping()
@@ -227,7 +207,6 @@ def test_heartbeats_go_on_during_the_grace(run, loop):
                 await anyio.sleep(0.02)
         print(beat.status)
         """,
-        loop,
         BOT_HEARTBEAT_INTERVAL_SECS="0.1",
     )
     bot.says("running")
@@ -236,8 +215,8 @@ def test_heartbeats_go_on_during_the_grace(run, loop):
 
 
 @pytest.mark.parametrize("use", ["signal.signal(signal.SIGTERM, own)", "loop.add_signal_handler(15, own)"])
-def test_a_replaced_handler_is_told_once_with_the_remedy(run, use):
-    bot = run(
+def test_a_replaced_handler_is_told_once_with_the_remedy(scripts, use):
+    bot = scripts.bot(
         f"""
         def own(*_): print("mine")
         loop = asyncio.get_running_loop()
@@ -256,8 +235,8 @@ def test_a_replaced_handler_is_told_once_with_the_remedy(run, use):
     assert "handle_sigterm=False" in bot.stderr
 
 
-def test_the_handlers_are_restored(run, loop):
-    bot = run(
+def test_the_handlers_are_restored(scripts, loop):
+    bot = scripts.bot(
         "return None",
         loop,
         head="def own(*_): print('mine')\nsignal.signal(signal.SIGTERM, own)",
@@ -302,10 +281,10 @@ def test_another_thread_touches_no_handlers():
     assert seen == [(before, [])]
 
 
-def test_a_killed_bots_id_is_free_at_once(run):
-    bot = run("print('running')\nawait anyio.sleep_forever()", BOT_ID="ada")
+def test_a_killed_bots_id_is_free_at_once(scripts):
+    bot = scripts.bot("print('running')\nawait anyio.sleep_forever()", BOT_ID="ada")
     bot.says("running")
     assert bot.stop(signal.SIGKILL) == -signal.SIGKILL
-    successor = run("return bot.id", BOT_ID="ada")
+    successor = scripts.bot("return bot.id", BOT_ID="ada")
     assert successor.ends() == 0
-    assert until(lambda: successor.out) == ["returned ada"]
+    assert successor.out == ["returned 'ada'"]

@@ -116,6 +116,17 @@ async def test_a_returned_message_that_was_shown_before_stays_marked(world):
     assert (again.raw, again.tries) == (message("m1"), 2)
 
 
+async def test_returning_twice_what_was_shown_before_keeps_its_mark(world):
+    await lease(world)
+    await push(world, "m1")
+    await take(world, attempt="first")
+    claim = await take(world, attempt="second")
+    assert claim.tries == 2
+    for _ in range(3):
+        assert await ask(world, ReturnMessage(QUEUE, "one", claim.token)) is None
+    assert (await take(world, attempt="third")).tries == 2
+
+
 async def test_returning_by_an_old_token_is_harmless(world):
     await push(world, "m")
     await lease(world)

@@ -63,7 +63,9 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
                 context.load_cert_chain(self.cert_file, self.key_file, password="")
             except OSError as error:
                 files = " and ".join(str(file) for file in (self.cert_file, self.key_file) if file)
-                raise EndpointUnusable(f"the certificate {files} cannot be used: {_why(error)}") from error
+                raise EndpointUnusable(
+                    f"the certificate {files} cannot be used (is the key its own, and not encrypted?): {_why(error)}"
+                ) from error
         return context
 
 

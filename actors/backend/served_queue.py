@@ -110,7 +110,9 @@ class ServedQueue:
         current = self._in_flight
         if current is None or current.token != token:
             return
-        tries, _, name = current.file
+        tries, reader, name = current.file
+        if reader == _RETURNED:
+            return  # a repeat must not take away a second try
         if tries > 1:
             # Somebody was shown it before: its tries must not be forgotten, so it stays in flight.
             self._rename(current, ClaimedName(tries - 1, _RETURNED, name))

@@ -23,6 +23,8 @@ from botvisor.restart import Policy
 
 from .memory import MemoryDoorbell, MemoryStore
 
+_LAST_GRACE_S = 1.0
+
 
 class FakeBot:
     """A bot that runs over a store in memory, with the strings in the test's hands.
@@ -38,6 +40,7 @@ class FakeBot:
         self, handle: BotHandle, supervisor: BotSupervisor, client: Client, store: MemoryStore
     ) -> None:
         self.handle = handle
+        self.told = False  # whether the test knows how `main` ended
         self.supervisor = supervisor
         self.client = client
         self.store = store
@@ -81,7 +84,9 @@ class FakeBot:
             BaseException: what `main` raised.
         """
         with anyio.fail_after(timeout):
-            return await self.handle.wait()
+            await self.handle.finished.wait()
+        self.told = True
+        return await self.handle.wait()
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +112,10 @@ async def fake_bot(
         store: None makes an empty one; hand one on to let a second bot find what the first one left.
 
     Yields:
-        The fake bot. It is stopped when the block is left.
+        The fake bot. When the block is left it is stopped, with a second's grace.
+
+    Raises:
+        BaseException: when the block is left, what `main` raised, unless the test has waited for it.
     """
     settings = settings or Settings()
     store = store if store is not None else MemoryStore()
@@ -121,4 +129,11 @@ async def fake_bot(
             policy=policy,
             grace=grace,
         )
-        yield FakeBot(handle, supervisor, Client(supervisor.backend, settings, log), store)
+        bot = FakeBot(handle, supervisor, Client(supervisor.backend, settings, log), store)
+        try:
+            yield bot
+        finally:
+            handle.request_stop("the test is over", grace=min(grace, _LAST_GRACE_S))
+        await handle.finished.wait()
+        if not bot.told:
+            await handle.wait()

@@ -139,8 +139,8 @@ class MemoryQueue:
     def put_back(self, command: ReturnMessage, now: float) -> bool:
         """See `ReturnMessage`. Returns whether a message waits again."""
         entry = self._current(command.instance, command.token, now)
-        if entry is None:
-            return False
+        if entry is None or entry.attempt is None:
+            return False  # a repeat must not take away a second try
         entry.tries -= 1
         entry.attempt = None
         # One that somebody was shown before stays in flight, as it does in the other stores.
