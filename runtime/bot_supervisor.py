@@ -95,6 +95,9 @@ class BotSupervisor:
         finally:
             self._stopping = True
             self._cell.dispose()
+            for handle in self._handles.values():  # asyncio may cancel a conductor before it has begun
+                handle.finished.set()
+            self._handles.clear()
             self._closed.set()
             self.ended.set()
         if error is not None:

@@ -66,6 +66,8 @@ class Client:
         mode: Mode | None = None,
         sender_id: str | None = None,
         sender_name: str | None = None,
+        durable: bool = False,
+        spool: bool = False,
     ) -> Receipt:
         """Send a message to a bot, or to the bot that serves a room.
 
@@ -76,6 +78,9 @@ class Client:
             mode: ``immediate`` or ``queued``.
             sender_id: who sends it.
             sender_name: the sender's name.
+            durable: survive a store that loses its memory. On files every message is synced to the disk
+                before this returns, so there it changes nothing.
+            spool: accept this host's spool for a target elsewhere. On files alone there is no elsewhere.
 
         Returns:
             The receipt; with `wait` it says how far the message came within that time.

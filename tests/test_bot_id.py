@@ -10,13 +10,12 @@ import pytest
 
 from botvisor import Settings, open_bot
 from botvisor import bot_id as ids
-from botvisor.bot_supervisor import BotSupervisor
-from botvisor.embed import supervised
 from botvisor.errors import BotIdTaken, StartFailed, StoreUnavailable, UnsafeDirectory
-from botvisor.logs import Log
 from botvisor.process import host, new_instance, own
 from botvisor.store import AcquireLease, Queue
-from botvisor.testing import MemoryDoorbell, MemoryStore
+from botvisor.testing import MemoryStore
+
+from .fleet import in_memory, until_stopped
 
 ROOM = "https://Example.test/room/?x=1"
 CANONICAL = "https://example.test/room"
@@ -26,18 +25,13 @@ pytestmark = pytest.mark.virtual_time
 
 @contextlib.asynccontextmanager
 async def bots(store=None, **settings):
-    store = store or MemoryStore()
-    supervisor = BotSupervisor(Settings(**settings), store, MemoryDoorbell(store), Log("memory"))
-    async with supervised(supervisor):
+    """Starts bots, and returns their ids."""
+    async with in_memory(store, **settings) as fleet:
 
-        async def start(bot_id=None, **more):
-            return (await supervisor.start_bot(until_stopped, bot_id=bot_id, **more)).id
+        async def start(bot_id=None):
+            return (await fleet.start_bot(until_stopped, bot_id=bot_id)).id
 
         yield start
-
-
-async def until_stopped(bot):
-    await bot.wait_stopping()
 
 
 async def hold(store, bot_id, **differently):

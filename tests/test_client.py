@@ -3,22 +3,18 @@
 import anyio
 import pytest
 
-from botvisor import Settings, open_bot, open_client
+from botvisor import open_bot, open_client
 from botvisor.errors import MalformedMessage, NotStored, StoreUnavailable
 from botvisor.process import host
 from botvisor.testing import crash, fake_bot
 from botvisor.wire import MAX_MESSAGE_BYTES
 
-ROOM = "https://example.test/room"
+from .fleet import ROOM, settings_in
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(
-        admin_message_dir=tmp_path / "admin",
-        heartbeat_dir=tmp_path / "heartbeat",
-        identity_dir=tmp_path / "id",
-    )
+    return settings_in(tmp_path)
 
 
 async def take_one(bot):

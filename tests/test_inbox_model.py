@@ -24,11 +24,12 @@ pytestmark = pytest.mark.virtual_time
 STEPS = 60
 OFTEN = Policy(restart="transient", intensity=100, period=60, base=0.05, cap=0.1, probe_after=1)
 BOTS = ("a", "b")
+THE_ROOM = Queue("room", ROOM)
 QUEUES = (
     Queue("bot", "a"),
     Queue("bot", "b"),
     Queue("bot", str(os.getpid())),
-    Queue("room", ROOM),
+    THE_ROOM,
     Queue("pre-spawn", ROOM),
 )
 
@@ -116,7 +117,7 @@ class World:
                 await anyio.sleep_forever()
             self.shown.append((message, life))
             await anyio.sleep(self.random.choice((0, 0, 0.05, 1)))
-            if not self.calm and self.random.random() < 0.02:
+            if not self.calm and self.random.random() < 0.08:
                 await anyio.sleep(40)
             if life.doomed or (not self.calm and self.random.random() < 0.1):
                 life.doomed = False
@@ -127,7 +128,7 @@ class World:
     # What can happen.
 
     async def send(self):
-        queue = self.random.choice(QUEUES)
+        queue = self.random.choice((*QUEUES, THE_ROOM, THE_ROOM))
         for _ in range(self.random.choice((1, 1, 5))):
             self.count += 1
             if await self.push(queue, self.count):
@@ -193,7 +194,7 @@ class World:
         life = self.lives[self.random.choice(BOTS)]
         if life.rig is not None and not life.rig.link.is_cut:
             life.rig.link.cut()
-            self.group.start_soon(self.mend, life, self.random.choice((1, 20, 50)))
+            self.group.start_soon(self.mend, life, self.random.choice((1, 35, 50)))
 
     async def mend(self, life, delay):
         await anyio.sleep(delay)
@@ -261,7 +262,7 @@ ACTIONS = (
     World.slow,
     *[World.sleep_long] * 2,
     *[World.send_twin] * 2,
-    *[World.partition] * 2,
+    *[World.partition] * 4,
     World.kill,
     World.stop,
 )

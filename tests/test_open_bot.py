@@ -1,41 +1,23 @@
 """`open_bot`: a bot for the length of a block, in a loop that runs already. On real files."""
 
-import asyncio
 import signal
 
 import anyio
 import pytest
 
-from botvisor import Policy, Settings, current_bot, open_bot, open_client
-from botvisor.actors.backend.files import FileStore
+from botvisor import Policy, current_bot, open_bot, open_client
 from botvisor.bot import NoBot
 from botvisor.errors import BotIdTaken, SettingsError, StartFailed
-from botvisor.process import new_instance, own
 from botvisor.shared import shared_supervisor
-from botvisor.store import AcquireLease, Queue
 from botvisor.testing import crash
 
+from .fleet import ROOM, held_leases, settings_in
 from .processes import environment
-
-ROOM = "https://example.test/room"
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(
-        admin_message_dir=tmp_path / "admin",
-        heartbeat_dir=tmp_path / "heartbeat",
-        identity_dir=tmp_path / "id",
-    )
-
-
-async def held_leases(settings):
-    """The queues that somebody still holds."""
-    store, stranger = FileStore(settings), own("stranger", new_instance())
-    queues = [Queue("bot", "ada"), Queue("room", ROOM), Queue("pre-spawn", ROOM)]
-    answers = await store.execute([AcquireLease(queue, stranger) for queue in queues])
-    store.close()
-    return [queue for queue, answer in zip(queues, answers, strict=True) if answer is not None]
+    return settings_in(tmp_path)
 
 
 async def test_a_bot_is_seen_and_reached_inside_the_block(settings):
@@ -98,9 +80,7 @@ async def test_the_last_one_to_leave_ends_what_they_share(settings):
 
 
 async def test_other_settings_have_a_supervisor_of_their_own(settings, tmp_path):
-    elsewhere = Settings(
-        admin_message_dir=tmp_path / "a2", heartbeat_dir=tmp_path / "h2", identity_dir=tmp_path / "i2"
-    )
+    elsewhere = settings_in(tmp_path / "elsewhere")
     async with (
         open_bot(bot_id="ada", settings=settings) as one,
         open_bot(bot_id="ada", settings=elsewhere) as two,
@@ -226,83 +206,3 @@ async def test_an_id_that_is_taken_is_refused_and_the_first_bot_stays(settings):
             async with open_bot(bot_id="ada", settings=settings):
                 pass
         assert bot.status == "healthy"
-
-
-async def test_a_block_that_is_cancelled_at_any_moment_leaves_nothing_behind(settings):
-    async def cancel_after(steps, scope):
-        for _ in range(steps):
-            await anyio.lowlevel.checkpoint()
-        scope.cancel()
-
-    async def serve():
-        async with open_bot(room_url=ROOM, bot_id="ada", settings=settings):
-            await anyio.sleep_forever()
-
-    for steps in [*range(12), 15, 20, 30, 50, 80, 120, 200]:
-        with anyio.fail_after(10), anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as group:
-                group.start_soon(cancel_after, steps, scope)
-                await serve()
-        assert scope.cancelled_caught
-        assert await held_leases(settings) == []
-    no_task_is_left()
-
-
-async def test_a_client_that_is_cancelled_at_any_moment_leaves_nothing_behind(settings):
-    async def cancel_after(steps, scope):
-        for _ in range(steps):
-            await anyio.lowlevel.checkpoint()
-        scope.cancel()
-
-    for steps in range(0, 60, 4):
-        with anyio.fail_after(10), anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as group:
-                group.start_soon(cancel_after, steps, scope)
-                async with open_client(settings) as client:
-                    while True:
-                        await client.send("ada", "hello", wait=1)
-    no_task_is_left()
-
-
-def no_task_is_left():
-    try:
-        names = [task.get_name() for task in asyncio.all_tasks()]
-    except RuntimeError:
-        return  # trio's own end would name it
-    assert [name for name in names if "botvisor" in name] == []
-
-
-async def test_a_native_cancel_of_the_block_is_bounded_and_gives_the_leases_up(settings, anyio_backend_name):
-    if anyio_backend_name == "trio":
-        pytest.skip("trio has no native cancel")
-
-    async def serve():
-        async with open_bot(room_url=ROOM, bot_id="ada", settings=settings):
-            await anyio.sleep_forever()
-
-    for pause_s in (0, 0.001, 0.01, 0.03, 0.1):
-        task = asyncio.create_task(serve())
-        await asyncio.sleep(pause_s)
-        task.cancel()
-        await asyncio.wait([task], timeout=10)
-        assert task.cancelled()
-        assert await held_leases(settings) == []
-    no_task_is_left()
-
-
-@pytest.mark.filterwarnings(
-    "ignore:coroutine .* was never awaited"
-)  # asyncio cancels tasks before they begin
-def test_a_loop_that_ends_under_a_bot_ends_in_bounded_time_and_gives_the_leases_up(settings):
-    async def background():
-        async with open_bot(room_url=ROOM, bot_id="ada", settings=settings):
-            await asyncio.sleep(600)
-
-    async def main(pause_s):
-        task = asyncio.create_task(background())
-        await asyncio.sleep(pause_s)
-        return task
-
-    for pause_s in (0, 0.002, 0.01, 0.1):
-        assert asyncio.run(main(pause_s)).cancelled()
-        assert asyncio.run(held_leases(settings)) == []

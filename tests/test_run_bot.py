@@ -95,7 +95,7 @@ def test_sys_exit_in_a_task_of_asyncios_ends_the_process_at_once(scripts):
         await anyio.sleep_forever()
         """
     )
-    assert bot.ends(5) == 7
+    assert bot.ends() == 7
 
 
 def test_a_control_command_to_stop_ends_like_sigterm(scripts):

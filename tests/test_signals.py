@@ -224,6 +224,7 @@ def test_a_replaced_handler_is_told_once_with_the_remedy(scripts, use):
         print("running")
         await anyio.sleep_forever()
         """,
+        "grace=0.1",
         head="import botvisor.run\nbotvisor.run._LOOK_AT_HANDLERS_S = 0.05\n",
         BOT_LOG_LEVEL="WARNING",
     )

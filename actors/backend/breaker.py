@@ -36,7 +36,8 @@ class Breaker(msgspec.Struct, frozen=True):
     Args:
         state: ``closed``: Redis is used; ``open``: files alone; ``recovering``: a probe passed, and Redis is
             being brought up to date.
-        generation: grows with every change; a batch that began under another one is not counted.
+        generation: grows with every change of state and every failed probe; a batch that began under another
+            one is not counted.
         since: when it entered the state.
         refusals: batches in a row that ended `Failure.REFUSED`, while not open.
         probe_at: when the next probe is due, while open.

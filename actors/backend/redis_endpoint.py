@@ -63,9 +63,8 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
                 context.load_cert_chain(self.cert_file, self.key_file, password="")
             except OSError as error:
                 files = " and ".join(str(file) for file in (self.cert_file, self.key_file) if file)
-                raise EndpointUnusable(
-                    f"the certificate {files} cannot be used (is the key its own, and not encrypted?): {_why(error)}"
-                ) from error
+                problem = f"the certificate {files} cannot be used: {_why(error)}"
+                raise EndpointUnusable(f"{problem}; its key must not be encrypted") from error
         return context
 
 
