@@ -42,8 +42,11 @@ class Health:
         names = [*SHARED, *supervisor.names(prefix)]
         resting = [name for name in names if supervisor.state(name) in (State.PARKED, State.BACKING_OFF)]
         ledger = [e for e in supervisor.ledger.entries() if e.actor in SHARED or e.actor.startswith(prefix)]
+        waiting = {name.removeprefix(prefix): supervisor.waiting(name) for name in names}
         health = {
             "lag_ms": round(self._lag_s() * 1000, 1),
+            "mailboxes": {name: depth for name, (depth, _) in waiting.items() if depth},
+            "oldest_message_s": round(max(oldest_s for _, oldest_s in waiting.values()), 3),
             "backend": self._backend,
             "resting": resting,
             "restarts": supervisor.ledger.restarts(prefix),

@@ -15,6 +15,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from . import requests, tasks
+from .cell import Cell
 from .child import Child, Record, State
 from .errors import ActorStopped, StartFailed, StrayCancellation, SupervisorStopped
 from .events import Emit
@@ -145,6 +146,14 @@ class Supervisor:
         """Return where a child stands; `State.ENDED` when there is none of that name."""
         record = self._records.get(name)
         return record.state if record is not None else State.ENDED
+
+    def waiting(self, name: str) -> tuple[int, float]:
+        """Return how many messages wait for an actor, and for how long the oldest has, in seconds."""
+        record = self._records.get(name)
+        if record is None or not isinstance(record.child, Cell):
+            return 0, 0.0
+        mailbox = record.child.mailbox
+        return len(mailbox), mailbox.oldest_s(anyio.current_time())
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of the children that have not ended, in the order of their start."""
