@@ -35,6 +35,7 @@ async def test_it_tells_what_waits_in_mailboxes_and_for_how_long():
 
 async def test_empty_mailboxes_are_left_out():
     async with fake_bot(idle) as bot:
+        await anyio.sleep(1)
         health = bot.handle.vitals.beat().health
         assert health["mailboxes"] == {}
         assert health["oldest_message_s"] == 0
