@@ -105,7 +105,8 @@ class Inbox:
 
     A message is done when the task that took it asks for the next one, or ends normally. If that task dies
     or is cancelled first, the message is delivered again, marked `redelivered`; after three tries it becomes
-    a dead letter.
+    a dead letter. What a task only fetches for others, as `asyncio.create_task(anext(inbox))` does, is done
+    when the next one is asked for, or the bot's own code ends.
     """
 
     def __init__(self) -> None:

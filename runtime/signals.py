@@ -52,7 +52,8 @@ class SignalWatch:
             self.installed = False
             for number, handler in before.items():
                 if signal.getsignal(number) == self._handle:
-                    signal.signal(number, handler)
+                    # One that was not set from Python cannot be put back.
+                    signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self.first is not None:

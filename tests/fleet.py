@@ -33,9 +33,9 @@ async def in_memory(store=None, doorbell=MemoryDoorbell, log=None, **settings):
 
 
 def settings_in(folder):
-    """Settings whose directories are in a folder."""
+    """Settings whose directories are in a folder, as `processes.environment` sets them there."""
     return Settings(
-        admin_message_dir=folder / "admin",
+        admin_message_dir=folder / "admin_message",
         heartbeat_dir=folder / "heartbeat",
         identity_dir=folder / "identity",
     )

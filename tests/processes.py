@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -156,12 +155,3 @@ class Scripts:
         main = "async def main(bot):\n" + textwrap.indent(textwrap.dedent(body), "    ")
         run = f"print('returned', repr(run_bot(main, {arguments})))"
         return self.start(f"{head}\n{main}\n{run}\n{textwrap.dedent(tail)}", **env)
-
-
-def until(look, what="it", limit_s=LIMIT_S):
-    """Wait until a function returns something true; returns that."""
-    deadline = time.monotonic() + limit_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
-    return found

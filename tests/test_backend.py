@@ -13,7 +13,7 @@ from botvisor.store import ListHeartbeats, PushMessage, ReadHeartbeat, ReadRecei
 from botvisor.supervisor import Supervisor
 from botvisor.testing import MemoryStore
 
-from .rig import Link, logged, own_queue
+from .bot_rig import Link, logged, own_queue
 
 pytestmark = pytest.mark.virtual_time
 

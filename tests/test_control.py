@@ -9,7 +9,7 @@ from botvisor.errors import MalformedMessage, StoreUnavailable
 from botvisor.store import PushControl
 from botvisor.testing import MemoryStore
 
-from .rig import Reader, bot_on, logged
+from .bot_rig import Reader, bot_on, logged
 
 
 @pytest.mark.parametrize(

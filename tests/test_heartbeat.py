@@ -13,7 +13,7 @@ from botvisor.store import ReadHeartbeat
 from botvisor.stores import new_supervisor
 from botvisor.testing import MemoryStore, crash
 
-from .rig import ROOM, Reader, bot_on, logged, supervisor_on
+from .bot_rig import ROOM, Reader, bot_on, logged, supervisor_on
 
 FULL = Heartbeat(
     pid=12,

@@ -11,7 +11,7 @@ from botvisor.store import ReadIdentity, WriteIdentity
 from botvisor.testing import MemoryStore, crash
 from botvisor.wire import MAX_MESSAGE_BYTES
 
-from .rig import ROOM, Reader, bot_on
+from .bot_rig import ROOM, Reader, bot_on
 
 pytestmark = pytest.mark.virtual_time
 

@@ -7,7 +7,7 @@ from botvisor.restart import Policy
 from botvisor.store import Queue
 from botvisor.testing import MemoryStore
 
-from .rig import ROOM, Reader, bot_on, logged, own_queue, until
+from .bot_rig import ROOM, Reader, bot_on, logged, own_queue, until
 
 pytestmark = pytest.mark.virtual_time
 

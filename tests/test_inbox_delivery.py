@@ -11,7 +11,7 @@ from botvisor.store import AcquireLease, NextMessage, PushMessage, TakeControl
 from botvisor.testing import MemoryDoorbell, MemoryStore, crash
 from botvisor.testing.clock import virtual_time
 
-from .rig import ROOM, Reader, bot_on, is_settled, own_queue, send_all, until
+from .bot_rig import ROOM, Reader, bot_on, is_settled, own_queue, send_all, until
 
 virtual = pytest.mark.virtual_time
 native = pytest.mark.parametrize("anyio_backend", [virtual_time("asyncio"), virtual_time("uvloop")])

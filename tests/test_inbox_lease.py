@@ -11,7 +11,7 @@ from botvisor.store import AcquireLease, Queue, ReleaseLease
 from botvisor.testing import MemoryStore
 from botvisor.wire import LEASE_TTL_S
 
-from .rig import ROOM, Reader, bot_on, logged, own_queue, supervisor_on, until
+from .bot_rig import ROOM, Reader, bot_on, logged, own_queue, supervisor_on, until
 
 pytestmark = pytest.mark.virtual_time
 

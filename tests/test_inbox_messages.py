@@ -12,7 +12,7 @@ from botvisor.restart import Policy
 from botvisor.store import Claim, PushMessage, Queue
 from botvisor.testing import MemoryStore
 
-from .rig import ROOM, Reader, bot_on, own_queue, until
+from .bot_rig import ROOM, Reader, bot_on, own_queue, until
 
 pytestmark = pytest.mark.virtual_time
 

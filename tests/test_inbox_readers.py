@@ -9,7 +9,7 @@ from botvisor.inbox import ConcurrentReader
 from botvisor.testing import MemoryStore
 from botvisor.testing.clock import virtual_time
 
-from .rig import bot_on, own_queue
+from .bot_rig import bot_on, own_queue
 
 pytestmark = pytest.mark.virtual_time
 

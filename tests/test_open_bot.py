@@ -1,9 +1,11 @@
 """`open_bot`: a bot for the length of a block, in a loop that runs already. On real files."""
 
+import asyncio
 import signal
 
 import anyio
 import pytest
+from loguru import logger
 
 from botvisor import Policy, current_bot, open_bot, open_client
 from botvisor.bot import NoBot
@@ -48,6 +50,12 @@ async def test_it_touches_no_signals(settings):
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
+async def test_it_touches_no_sink_of_the_hosts(settings):
+    before = dict(logger._core.handlers)
+    async with open_bot(settings=settings):
+        assert logger._core.handlers == before
+
+
 async def test_it_reads_the_environment_unless_it_is_given_settings(monkeypatch, tmp_path):
     for name, value in environment(tmp_path, BOT_ID="from-the-environment").items():
         monkeypatch.setenv(name, value)
@@ -77,6 +85,19 @@ async def test_the_last_one_to_leave_ends_what_they_share(settings):
             pass
         assert not supervisor.ended.is_set()
     assert supervisor.ended.is_set()
+
+
+async def test_a_supervisor_that_somebody_cancelled_is_replaced(settings, anyio_backend_name):
+    if anyio_backend_name == "trio":
+        pytest.skip("trio lets nobody cancel it")
+    async with open_bot(settings=settings) as first, shared_supervisor(settings) as supervisor:
+        (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "botvisor supervisor"]
+        task.cancel()
+        with anyio.fail_after(10):
+            await supervisor.ended.wait()
+        async with open_bot(settings=settings) as second:
+            assert second.status == "healthy"
+            assert second.actors["backend"] is not first.actors["backend"]
 
 
 async def test_other_settings_have_a_supervisor_of_their_own(settings, tmp_path):

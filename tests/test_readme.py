@@ -1,127 +1,114 @@
-"""Every code block of the README, run as a reader would run it."""
+"""Every code block of the README, run for real."""
 
+import contextlib
+import inspect
+import os
 import re
-import shlex
+import subprocess
+import sys
 
 import anyio
 import pytest
 
 from botvisor import open_client
-from botvisor.cli.program import main as command
-from botvisor.config import load_settings
 
-from .processes import ROOT, Program, environment
+from .fleet import settings_in
+from .processes import LIMIT_S, ROOT, Program, environment
+from .readme import blocks, is_script
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-PYTHON = [text for language, text in BLOCKS if language == "python"]
-SCRIPTS = [text for text in PYTHON if "run_bot(main" in text]
-FUNCTIONS = [text for text in PYTHON if "run_bot(main" not in text]
-COMMANDS = [
-    line.removeprefix("$ ").partition("#")[0].strip()
-    for language, text in BLOCKS
-    if language == "console"
-    for line in text.splitlines()
-    if line.startswith("$ ")
-]
-
-
-def block(text):
-    """The one block that holds a text, as a namespace."""
-    (source,) = [candidate for candidate in FUNCTIONS if text in candidate]
-    namespace = {}
-    exec(compile(source, "README.md", "exec"), namespace)
-    return namespace
+BLOCKS = blocks()
+SCRIPTS = [code for language, code in BLOCKS if is_script((language, code))]
+FUNCTIONS = [code for language, code in BLOCKS if language == "python" and not is_script((language, code))]
+CONSOLE = [code for language, code in BLOCKS if language == "console"]
+EXPECTED = {"conversation": "hello", "fleet": [f"https://example.daily.co/{n}" for n in range(3)]}
 
 
 @pytest.fixture
-def own_directories(tmp_path, monkeypatch):
+def own_folder(monkeypatch, tmp_path):
+    """The environment of this process, with all its directories in the test's folder."""
     for name, value in environment(tmp_path).items():
-        if name.startswith("BOT_"):
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value)
+    return tmp_path
 
 
-@pytest.fixture
-def start(tmp_path):
-    programs = []
-
-    def begin(source):
-        programs.append(Program(source, tmp_path))
-        return programs[-1]
-
-    yield begin
-    for program in programs:
-        program.close()
+@contextlib.contextmanager
+def running(script, folder):
+    bot = Program(script, folder)
+    try:
+        yield bot
+    finally:
+        bot.close()
 
 
-async def reach(folder, program, text, **more):
-    settings = load_settings(environment(folder))
-    async with open_client(settings) as client:
-        return await client.send(str(program.pid), text, wait=20, **more)
+def send(folder, bot_id, text):
+    """Send a message with the settings that `environment` gives the bots in a folder."""
+
+    async def main():
+        settings = settings_in(folder)
+        async with open_client(settings) as client:
+            return await client.send(bot_id, text, wait=LIMIT_S, mode="immediate", sender_name="the operator")
+
+    return anyio.run(main)
 
 
-def test_no_block_is_left_out():
-    assert {language for language, _ in BLOCKS} == {"python", "console"}
-    assert len(SCRIPTS) == 2
-    assert len(FUNCTIONS) == 3
-    assert len(COMMANDS) >= 4
+def test_each_block_is_of_a_kind_that_is_run_here():
+    assert len(BLOCKS) == len(SCRIPTS) + len(FUNCTIONS) + len(CONSOLE)
+    assert (len(SCRIPTS), len(FUNCTIONS), len(CONSOLE)) == (2, 3, 2)
 
 
-def test_the_five_line_bot_says_what_it_is_told_until_it_wraps_up(start, tmp_path):
-    program = start(SCRIPTS[0])
-    assert anyio.run(reach, tmp_path, program, "hello").state == "handled"
-    assert "hello" in program.says("says: hello")
-    assert anyio.run(reach, tmp_path, program, "wrap up").state == "handled"
-    assert program.ends() == 0
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_runs_until_it_is_told_to_end(script, tmp_path):
+    with running(script, tmp_path) as bot:
+        assert send(tmp_path, str(bot.pid), "wrap up").state == "handled"
+        assert bot.ends() == 0
+        said = "goodbye, John" if "goodbye" in script else "the operator says: wrap up"
+        assert bot.out == [said]
 
 
-def test_the_longer_bot_stops_at_once_when_it_is_told_to(start, tmp_path):
-    program = start(SCRIPTS[1])
-    assert anyio.run(send_now, tmp_path, program).state == "handled"
-    assert program.ends() == 0
-    assert program.says("goodbye, John")
+@pytest.mark.parametrize("code", FUNCTIONS)
+async def test_a_function_does_what_it_is_shown_for(code, own_folder):
+    names = {"__name__": "readme"}
+    exec(compile(code, "README.md", "exec"), names)
+    defined = [value for value in names.values() if getattr(value, "__module__", "") == "readme"]
+    functions = [function for function in defined if not inspect.signature(function).parameters]
+    assert functions
+    for function in functions:
+        assert await function() == EXPECTED.get(function.__name__)
 
 
-async def send_now(folder, program):
-    return await reach(folder, program, "now", mode="immediate", sender_name="the test")
+def commands():
+    return [line.split("#")[0].removeprefix("$ ").strip() for code in CONSOLE for line in code.splitlines()]
 
 
-@pytest.mark.usefixtures("own_directories")
-async def test_a_bot_inside_a_running_loop_is_reached_by_a_client_there():
-    with anyio.fail_after(20):
-        assert await block("async def conversation")["conversation"]() == "hello"
+def test_the_console_blocks_hold_commands_alone():
+    assert all(line.startswith("$ ") for code in CONSOLE for line in code.splitlines())
+    assert {command.split()[0] for command in commands()} == {"botvisor", "./scripts/demo", "./scripts/test"}
 
 
-@pytest.mark.usefixtures("own_directories")
-async def test_many_bots_share_a_process():
-    with anyio.fail_after(20):
-        rooms = await block("async def fleet")["fleet"]()
-    assert rooms == [f"https://example.daily.co/{number}" for number in range(3)]
+@pytest.mark.parametrize("command", [one for one in commands() if one.startswith("./")])
+def test_a_script_of_the_repository_is_there_to_be_run(command):
+    assert os.access(ROOT / command, os.X_OK)
 
 
-async def test_a_bots_main_is_tested_without_files():
-    with anyio.fail_after(20):
-        await block("async def test_it_shouts")["test_it_shouts"]()
+def test_the_operators_commands_do_what_they_say_to_the_first_bot(tmp_path):
+    with running(SCRIPTS[0], tmp_path) as bot:
+        for command in commands():
+            if not command.startswith("botvisor"):
+                continue
+            line = re.sub(r"\b4711\b", str(bot.pid), command).removeprefix("botvisor ")
+            done = subprocess.run(
+                f"{sys.executable} -m botvisor {line}",
+                shell=True,
+                env=environment(tmp_path),
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+        assert bot.ends() == 0
+        assert bot.out == ["somebody says: wrap up"]
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("botvisor ")])
-def test_a_botvisor_command_is_understood(line, capsys, own_directories):
-    words = shlex.split(line)[1:]
-    with pytest.raises(SystemExit) as ended:
-        command([words[0], "--help"])
-    assert ended.value.code == 0
-    usage = capsys.readouterr().out
-    for option in (word for word in words if word.startswith("--")):
-        assert option in usage
-
-
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("./")])
-def test_a_script_is_there_and_can_be_run(line):
-    script = ROOT / line
-    assert script.is_file()
-    assert script.stat().st_mode & 0o111
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)[^)]*\)", README))
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text()))
 def test_a_link_leads_to_a_file(target):
     assert (ROOT / target).is_file()

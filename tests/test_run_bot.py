@@ -4,6 +4,8 @@ import pytest
 
 from .processes import LOOPS, Scripts
 
+OWN_SINK = "from loguru import logger\nlogger.remove()\nlogger.add(sys.stdout, format='{message}')"
+
 
 @pytest.fixture(params=LOOPS)
 def loop(request):
@@ -96,68 +98,6 @@ def test_sys_exit_in_a_task_of_asyncios_ends_the_process_at_once(scripts):
         """
     )
     assert bot.ends() == 7
-
-
-def test_a_control_command_to_stop_ends_like_sigterm(scripts):
-    bot = scripts.bot(
-        """
-        print("running")
-        async for message in bot.inbox:
-            pass
-        print("wrapping up")
-        """,
-        "bot_id='ada'",
-    )
-    bot.says("running")
-    tell(scripts, "ada", "stop")
-    assert bot.ends() == 0
-    assert bot.out == ["running", "wrapping up", "returned None"]
-
-
-def test_a_stop_by_control_that_main_outlasts_ends_with_143(scripts):
-    bot = scripts.bot("print('running')\nawait anyio.sleep_forever()", "bot_id='ada', grace=0.1")
-    bot.says("running")
-    tell(scripts, "ada", "stop")
-    assert bot.ends() == 143
-
-
-def test_a_drain_waits_for_main_without_limit(scripts):
-    bot = scripts.bot(
-        """
-        print("running")
-        async for message in bot.inbox:
-            pass
-        await anyio.sleep(0.5)
-        return "took its time"
-        """,
-        "bot_id='ada', grace=0.01",
-    )
-    bot.says("running")
-    tell(scripts, "ada", "drain")
-    assert bot.ends() == 0
-    assert bot.out[-1] == "returned 'took its time'"
-
-
-def test_a_drained_bot_that_is_stopped_has_its_grace_left(scripts):
-    bot = scripts.bot(
-        "print('running')\nawait bot.wait_stopping()\nprint('draining')\nawait anyio.sleep_forever()",
-        "bot_id='ada', grace=0.1",
-    )
-    bot.says("running")
-    tell(scripts, "ada", "drain")
-    bot.says("draining")
-    tell(scripts, "ada", "stop")
-    assert bot.ends() == 143
-
-
-def tell(scripts, bot_id, command):
-    operator = scripts.start(f"""
-        async def main():
-            async with open_client() as client:
-                await client.control({bot_id!r}, {command!r})
-        anyio.run(main)
-    """)
-    assert operator.ends() == 0
 
 
 def test_a_stray_cancellation_is_an_error(scripts):
@@ -282,3 +222,30 @@ def test_uvloop_is_used_where_it_is_installed_unless_told_otherwise(scripts, wan
     bot = scripts.bot("return type(asyncio.get_running_loop()).__module__.partition('.')[0]", wanted)
     assert bot.ends() == 0
     assert bot.out == [f"returned '{module}'"]
+
+
+def test_the_log_level_wins_over_the_environments(scripts):
+    bot = scripts.bot("return 42", "log_level='ERROR'", BOT_LOG_LEVEL="DEBUG")
+    assert bot.ends() == 0
+    assert bot.err == []
+
+
+def test_without_a_level_loguru_stays_as_it_is(scripts):
+    bot = scripts.bot(
+        "return 42",
+        head="from loguru import logger\nlogger.remove()\nlogger.add(sys.stdout, format='{message}')",
+    )
+    assert bot.ends() == 0
+    assert bot.err == []
+    assert "[file-supervisor] Started backend" in bot.out
+
+
+def test_the_guides_logger_opens_the_timings_at_any_level(scripts):
+    bot = scripts.bot(
+        "return 42",
+        "log_level='INFO'",
+        head="import logging\nlogging.getLogger('redis_client').setLevel(logging.DEBUG)",
+    )
+    assert bot.ends() == 0
+    assert " commands took " in bot.stderr
+    assert "Started backend" not in bot.stderr

@@ -1,0 +1,239 @@
+"""Redis behind its breaker: each batch is timed and judged, and each change of backend is said once."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+
+from botvisor.errors import StoreUnavailable
+from botvisor.logs import Log
+from botvisor.store import Command
+
+from .breaker import SILENCE_S, Breaker, BreakerState, Failure, failed, judge, recovered, succeeded
+from .redis import RedisStore, RedisUnavailable
+from .redis_errors import Diagnosis, Kind
+
+ATTEMPTS = 3
+DEADLINE_S = 2.0
+BACKOFF_MIN_S = 0.05
+BACKOFF_MAX_S = 0.5
+IDLE_S = 30.0
+COMPLAIN_AGAIN_S = 300.0  # after so long without it, a complaint is a new one
+
+_FILES_SHARE_S = 0.25  # of the deadline: what fails on Redis is to be carried out on the files yet
+_MARGIN_S = 0.05  # silence counts from the sending, a little after the timer was set
+_WATCH_S = 0.25
+_SILENT = Diagnosis(Kind.SILENT, f"no answer for {SILENCE_S:g} s")
+
+
+class Circuit:
+    """Redis, as long as it answers.
+
+    Args:
+        redis: the store; nothing else tries again beneath it.
+        log: where it says what it does; its `backend` is switched with each change.
+        on_loss: called when Redis is left.
+        falls_back: whether there are files to keep to meanwhile.
+        seed: of the jitter; None draws one.
+
+    Attributes:
+        breaker: the breaker.
+        retries: how many commands were tried again.
+        reason: why Redis was left last.
+        changed: set with the next change of the breaker; then another one takes its place.
+    """
+
+    def __init__(
+        self,
+        redis: RedisStore,
+        log: Log,
+        on_loss: Callable[[], None],
+        *,
+        falls_back: bool,
+        seed: int | None = None,
+    ) -> None:
+        self.breaker = Breaker(since=time.monotonic())
+        self.retries = 0
+        self.reason = ""
+        self.changed = anyio.Event()
+        self._left_at = 0.0
+        self._redis = redis
+        self._log = log
+        self._on_loss = on_loss
+        self._falls_back = falls_back
+        self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
+        self._running: dict[
+            anyio.CancelScope, float
+        ] = {}  # batches in flight, and when they end at the latest
+        self._complaints: dict[str, float] = {}  # and when each was last due
+
+    @property
+    def state(self) -> BreakerState:
+        """The breaker's state."""
+        return self.breaker.state
+
+    def away(self) -> StoreUnavailable:
+        """Return what a command ends with that only Redis could have carried out."""
+        return StoreUnavailable(f"Redis is away: {self.reason}")
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry a batch out, trying up to three times as long as the breaker stays closed."""
+        deadline = anyio.current_time() + DEADLINE_S - _FILES_SHARE_S
+        answers = await self.attempt(commands, deadline)
+        for attempt in range(ATTEMPTS - 1):
+            pending = [place for place, answer in enumerate(answers) if _is_worth_retrying(answer)]
+            if not pending or self.state != "closed":
+                break
+            wait_s = self._backoff_s(attempt)
+            if anyio.current_time() + wait_s >= deadline:
+                break
+            self.retries += len(pending)
+            self._log.warning("client", f"Trying {len(pending)} commands again: {answers[pending[0]]}")
+            await anyio.sleep(wait_s)
+            if self.state != "closed":
+                break  # others found out meanwhile
+            again = await self.attempt([commands[place] for place in pending], deadline)
+            for place, answer in zip(pending, again, strict=True):
+                answers[place] = answer
+        return answers
+
+    async def attempt(self, commands: Sequence[Command], deadline: float | None = None) -> list[Any]:
+        """Carry a batch out once, and let the breaker know how it went.
+
+        Args:
+            commands: the batch.
+            deadline: when it ends at the latest, in seconds of `anyio.current_time`.
+        """
+        generation, now = self.breaker.generation, anyio.current_time()
+        latest = now + DEADLINE_S if deadline is None else deadline
+        answers: list[Any] | None = None
+        scope = anyio.CancelScope(deadline=min(now + SILENCE_S + _MARGIN_S, latest))
+        self._running[scope] = latest
+        try:
+            with scope:
+                answers = await self._redis.execute(commands)
+        finally:
+            del self._running[scope]
+        if answers is None:
+            answers = [RedisUnavailable(_SILENT) for _ in commands]
+            self._count_failure(self._judge_time_out(now), _SILENT, generation)
+        else:
+            self._count(answers, generation)
+        return answers
+
+    async def probe(self, command: Command | None) -> None:
+        """See, on a fresh link, whether Redis can be used again.
+
+        Args:
+            command: a write to do so with, since a replica answers a PING; None to make do with that.
+        """
+        began = time.monotonic()
+        await self._redis.aclose()
+        if command is not None:
+            await self.attempt([command])
+        else:
+            await self._ping()
+        took_ms = (time.monotonic() - began) * 1000
+        then = f"next in {self.breaker.probe_at - time.monotonic():.1f} s" if self.state == "open" else "good"
+        self._log.debug("client", f"Probe of {took_ms:.1f} ms: {then}")
+
+    async def keep_alive(self) -> None:
+        """See, after half a minute of quiet, whether the link is still there: before a caller does."""
+        link = self._redis.link
+        if self.state == "closed" and link is not None and link.quiet_s() >= IDLE_S:
+            await self._ping()
+
+    def recovered(self, generation: int) -> None:
+        """Use Redis again: everything that was kept on files is there.
+
+        Args:
+            generation: the breaker's when the last batch of the recovery began.
+        """
+        self._move(recovered(self.breaker, generation=generation, now=time.monotonic()), None)
+
+    async def watch(self) -> None:
+        """Give batches that make progress their whole time: without this, each has 1.5 s. Never returns."""
+        while True:
+            await anyio.sleep(_WATCH_S)
+            link = self._redis.link
+            if link is not None and link.heard and not link.broken:
+                silent_at = anyio.current_time() - link.quiet_s() + SILENCE_S + _MARGIN_S
+                for scope, latest in self._running.items():
+                    scope.deadline = max(scope.deadline, min(latest, silent_at))
+
+    async def _ping(self) -> None:
+        generation, now = self.breaker.generation, anyio.current_time()
+        with anyio.move_on_after(SILENCE_S + _MARGIN_S):
+            try:
+                await self._redis.ping()
+            except RedisUnavailable as error:
+                self._count([error], generation)
+                return
+            self._count([None], generation)
+            return
+        self._count_failure(self._judge_time_out(now), _SILENT, generation)
+
+    def _judge_time_out(self, began: float) -> Failure | None:
+        link, ran_s = self._redis.link, anyio.current_time() - began
+        if link is None:  # it did not even get one
+            return judge(timed_out=True, heard=False, quiet_s=ran_s)
+        return judge(timed_out=True, heard=link.heard, quiet_s=min(ran_s, link.quiet_s()))
+
+    def _count(self, answers: Sequence[Any], generation: int) -> None:
+        diagnoses = [answer.diagnosis for answer in answers if isinstance(answer, RedisUnavailable)]
+        for diagnosis in diagnoses:
+            if diagnosis.remedy:
+                self._complain(diagnosis)
+        worst = next((each for each in diagnoses if each.failure is not None), None)
+        if worst is None:  # also a server that is full has answered
+            self._move(succeeded(self.breaker, generation=generation, now=time.monotonic()), None)
+            return
+        failure = worst.failure
+        if failure is Failure.REFUSED:
+            link = self._redis.link
+            failure = judge(timed_out=False, heard=link is not None and link.heard, quiet_s=0.0)
+        self._count_failure(failure, worst, generation)
+
+    def _count_failure(self, failure: Failure | None, diagnosis: Diagnosis, generation: int) -> None:
+        now, draw = time.monotonic(), self._random.random()
+        self._move(failed(self.breaker, failure, generation=generation, now=now, draw=draw), diagnosis)
+
+    def _move(self, breaker: Breaker, diagnosis: Diagnosis | None) -> None:
+        before, self.breaker = self.breaker, breaker
+        if breaker.generation == before.generation:
+            return
+        if diagnosis is not None:
+            self.reason = diagnosis.reason
+        if before.state == "closed":
+            then = "falling back to files" if self._falls_back else "waiting for it, without files"
+            self._log.info("client", f"Ping failed: {self.reason} - {then}")
+            self._log.backend = "file" if self._falls_back else "redis"
+            self._left_at = breaker.since
+            self._on_loss()
+        elif breaker.state == "closed":
+            away_s = breaker.since - self._left_at
+            self._log.backend = "redis"
+            self._log.info("client", f"Ping answered after {away_s:.1f} s - back to Redis")
+        self.changed.set()
+        self.changed = anyio.Event()
+
+    def _complain(self, diagnosis: Diagnosis) -> None:
+        """Say once what somebody must set right."""
+        now = time.monotonic()
+        last = self._complaints.get(diagnosis.remedy, -math.inf)
+        self._complaints[diagnosis.remedy] = now
+        if now - last > COMPLAIN_AGAIN_S:
+            self._log.error("client", f"Redis cannot be used: {diagnosis}")
+
+    def _backoff_s(self, attempt: int) -> float:
+        # Full jitter: callers that failed together must not come back together.
+        return self._random.uniform(BACKOFF_MIN_S, min(BACKOFF_MAX_S, BACKOFF_MIN_S * 4.0 ** (attempt + 1)))
+
+
+def _is_worth_retrying(answer: Any) -> bool:
+    return isinstance(answer, RedisUnavailable) and answer.diagnosis.worth_retrying

@@ -1,0 +1,241 @@
+"""Fail-over: Redis while it answers, the files of this host while it does not, and the way back."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from botvisor.errors import StoreError, StoreUnavailable
+from botvisor.logs import Log
+from botvisor.store import Command, WriteHeartbeat
+
+from .acks import Acks
+from .circuit import DEADLINE_S, Circuit
+from .files import FileStore
+from .handled import Handled
+from .redis import RedisStore, RedisUnavailable
+from .replay import Replay
+from .routing import Route, merge, route_of
+from .spool_access import SpoolAccess
+from .spool_forwarder import SpoolForwarder
+
+FORWARD_EVERY_S = 5.0  # a message for a bot elsewhere waits no longer in the spool
+FORWARD_BUDGET_S = 2.0  # of a recovery; the rest follows when Redis is in use again
+
+_PAUSE_S = 0.2
+_FORWARDED = 200
+_FILES_AT_LEAST_S = 1.0
+_TIMES = 1_000
+_NO_FILES = "there are no files: BOT_FILE_FALLBACK is off"
+
+
+class FailoverStore:
+    """A store on Redis, and on files while Redis is away.
+
+    No layer that tries again belongs beneath it or above it. Its `run` must run beside it: without that it
+    never returns to Redis.
+
+    Args:
+        redis: the store on Redis.
+        files: the store on files; None does without, and while Redis is away every command fails.
+        log: where it says what it does; its `backend` becomes ``redis`` or ``file`` with each change.
+        seed: of the jitter; None draws one.
+    """
+
+    def __init__(
+        self, redis: RedisStore, files: FileStore | None, log: Log, *, seed: int | None = None
+    ) -> None:
+        self._redis = redis
+        self._files = files
+        self._log = log
+        self._circuit = Circuit(redis, log, self._lost_redis, falls_back=files is not None, seed=seed)
+        self._replay = Replay(log)
+        self._access = SpoolAccess(log)
+        self._forwarder = SpoolForwarder(files.spool) if files is not None else None
+        acks = Acks(files.spool.directory) if files is not None else None
+        self._handled = Handled(self._replay, acks, self._access)
+        self._fallbacks = 0
+        self._times_ms: deque[float] = deque(maxlen=_TIMES)
+
+    def state(self) -> dict[str, Any]:
+        """Return the figures for a heartbeat's health.
+
+        Returns:
+            ``mode``: ``redis``, ``file`` (``none`` without files) or ``recovering``; ``since_s``: for how
+            long; ``retries`` and ``fallbacks``: commands since the start; ``kept``: what Redis has yet to be
+            told; ``p50_ms`` and ``p99_ms`` of the last thousand batches.
+        """
+        breaker, times = self._circuit.breaker, sorted(self._times_ms)
+        modes = {"closed": "redis", "open": "none" if self._files is None else "file"}
+        return {
+            "mode": modes.get(breaker.state, breaker.state),
+            "since_s": round(time.monotonic() - breaker.since, 1),
+            "retries": self._circuit.retries,
+            "fallbacks": self._fallbacks,
+            "kept": len(self._replay),
+            "p50_ms": round(times[len(times) // 2], 2) if times else 0.0,
+            "p99_ms": round(times[len(times) * 99 // 100], 2) if times else 0.0,
+        }
+
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out a batch, in order as far as one store is concerned; see `Store`.
+
+        What Redis fails at within its 2 s is carried out on the files in the same call, if it can be.
+        """
+        began = time.perf_counter()
+        for command in commands:
+            if isinstance(command, WriteHeartbeat):
+                self._replay.see(command)
+        answers = await self._carry_out(commands, began)
+        ask = self._circuit.ask if self._circuit.state == "closed" else None
+        await self._handled.settle(commands, answers, ask)
+        self._times_ms.append((time.perf_counter() - began) * 1000)
+        return answers
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Look for Redis while it is away, bring it up to date, and forward the spool. Never returns.
+
+        Args:
+            started: called at once.
+        """
+        started()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._circuit.watch)
+            while True:
+                changed = self._circuit.changed
+                wait_s = await self.tend()
+                with anyio.move_on_after(wait_s):
+                    await changed.wait()
+
+    async def tend(self) -> float:
+        """Do what is due: a probe, the recovery, or forwarding the spool.
+
+        Returns:
+            The seconds until something is due again, unless the breaker changes before.
+        """
+        breaker = self._circuit.breaker
+        if breaker.state == "closed":
+            await self._catch_up()
+            await self._circuit.keep_alive()
+            return FORWARD_EVERY_S
+        if breaker.state == "recovering":
+            if await self._catch_up():
+                # Nothing can have come since: there is no await in between.
+                self._circuit.recovered(breaker.generation)
+            return _PAUSE_S
+        wait_s = breaker.probe_at - time.monotonic()
+        if wait_s > 0:
+            return wait_s
+        await self._circuit.probe(self._replay.newest_beat())
+        return 0.0
+
+    async def aclose(self) -> None:
+        """Close the link to Redis, and let another process forward the spool."""
+        await self._redis.aclose()
+        if self._forwarder is not None:
+            await anyio.to_thread.run_sync(self._forwarder.close)
+
+    def _lost_redis(self) -> None:
+        self._replay.lose()
+        self._handled.lose()
+
+    async def _carry_out(self, commands: Sequence[Command], began: float) -> list[Any]:
+        places, routes = range(len(commands)), [route_of(command) for command in commands]
+        closed, both = self._circuit.state == "closed", self._files is not None
+        to_files = [p for p in places if routes[p] is Route.FILES or (both and routes[p] is Route.BOTH)]
+        to_redis = [place for place in places if routes[place] is not Route.FILES]
+        by_redis: dict[int, Any] = {}
+        by_files: dict[int, Any] = {}
+        if not closed:
+            by_redis.update((place, self._circuit.away()) for place in to_redis)
+        elif not to_files:
+            answers = await self._circuit.ask(commands)
+            if not any(map(_is_away, answers)):
+                return answers
+            by_redis.update(enumerate(answers))
+        elif to_redis:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._ask_files, commands, to_files, by_files, began)
+                found = await self._circuit.ask([commands[place] for place in to_redis])
+                by_redis.update(zip(to_redis, found, strict=True))
+            to_files = []
+        failed: list[int] = []
+        if self._files is not None:
+            failed = [p for p, answer in by_redis.items() if routes[p] is Route.EITHER and _is_away(answer)]
+        self._fallbacks += len(failed)
+        for place in failed:
+            # Before it is on the files: Redis may be back before that.
+            self._replay.keep(commands[place])
+        if later := sorted([*to_files, *failed]):
+            await self._ask_files(commands, later, by_files, began)
+        for place in failed:
+            if isinstance(by_files[place], StoreError):
+                self._replay.drop(commands[place])
+        return [self._answer(commands[place], place, by_redis, by_files) for place in places]
+
+    def _answer(
+        self, command: Command, place: int, by_redis: dict[int, Any], by_files: dict[int, Any]
+    ) -> Any:
+        if place not in by_files:
+            return by_redis[place]
+        if route_of(command) is Route.BOTH:
+            return merge(command, by_redis[place], by_files[place])
+        return by_files[place]
+
+    async def _ask_files(
+        self, commands: Sequence[Command], places: list[int], answers: dict[int, Any], began: float
+    ) -> None:
+        if self._files is None:
+            answers.update((place, StoreUnavailable(_NO_FILES)) for place in places)
+            return
+        left_s = DEADLINE_S - (time.perf_counter() - began)
+        found: list[Any] = [StoreUnavailable("the files did not answer in time") for _ in places]
+        with anyio.move_on_after(max(left_s, _FILES_AT_LEAST_S)):
+            found = await self._files.execute([commands[place] for place in places])
+        answers.update(zip(places, found, strict=True))
+
+    async def _catch_up(self) -> bool:
+        """Tell Redis what it missed. Returns whether it answered to the end and nothing new has come."""
+        while True:
+            answered, told = await self._replay.run(self._circuit.attempt, self._handled.is_wanted)
+            await self._handled.forget(told)
+            if not (answered and await self._forward()):
+                return False
+            if not self._replay.fresh:
+                return True
+
+    async def _forward(self) -> bool:
+        """Forward the spool to Redis. Returns whether Redis answered to the end."""
+        began = time.monotonic()
+        while self._forwarder is not None and time.monotonic() - began < FORWARD_BUDGET_S:
+            parcels = await self._access.run(partial(self._forwarder.take, _FORWARDED))
+            if not parcels:
+                break
+            answers = await self._circuit.attempt([parcel.command for parcel in parcels])
+            pairs = list(zip(parcels, answers, strict=True))
+            stored = [parcel for parcel, answer in pairs if not isinstance(answer, Exception)]
+            failed = [parcel for parcel, answer in pairs if isinstance(answer, StoreUnavailable)]
+            refused = [
+                p for p, a in pairs if isinstance(a, Exception) and not isinstance(a, StoreUnavailable)
+            ]
+            with anyio.CancelScope(shield=True):
+                await self._access.run(partial(self._forwarder.settle, stored, failed, refused))
+            if stored:
+                self._log.info("admin", f"Forwarded {len(stored)} messages from the spool to Redis")
+            if failed:
+                return not any(_has_left(answer) for _, answer in pairs)
+        return True
+
+
+def _is_away(answer: Any) -> bool:
+    return isinstance(answer, StoreUnavailable)
+
+
+def _has_left(answer: Any) -> bool:
+    return isinstance(answer, RedisUnavailable) and answer.diagnosis.failure is not None

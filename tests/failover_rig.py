@@ -1,0 +1,209 @@
+"""What the tests of fail-over share: a store over a real server and real directories, and its log lines."""
+
+import contextlib
+from types import SimpleNamespace
+
+import anyio
+import msgspec
+import pytest
+from loguru import logger
+
+from botvisor.actors.backend.failover import FailoverStore
+from botvisor.actors.backend.files import FileStore
+from botvisor.actors.backend.redis import RedisStore
+from botvisor.actors.backend.redis_endpoint import Endpoint
+from botvisor.config import Settings
+from botvisor.identities import new_identity
+from botvisor.logs import Log
+from botvisor.process import own
+from botvisor.store import PushMessage, Queue, ReadHeartbeat, WriteHeartbeat, WriteIdentity
+
+ROOM = "https://example.test/room"
+QUEUE = Queue("bot", "4711")
+LIST = "admin:queue:4711"
+
+
+class RedisQueue(Queue, frozen=True):
+    """A queue whose commands are for Redis alone, as an inbox's are."""
+
+    store: str = "redis"
+
+
+LANE = RedisQueue("bot", "4711")
+ONE = own("4711", "one")
+TWO = own("4711", "two")
+LOOK = ReadHeartbeat("nobody")
+
+
+def beat(bot_id="4711", **fields):
+    base = {"pid": b"4711", "room_url": b"", "participants": b"[]", "timestamp": b"2030-01-01T00:00:00+00:00"}
+    return WriteHeartbeat(bot_id, {**base, "bot_id": bot_id.encode(), **fields})
+
+
+def identity(name="Ann", writer="writer"):
+    return WriteIdentity(new_identity(ROOM, "ann", {"name": name}, writer))
+
+
+def push(message_id="m", queue=QUEUE):
+    raw = msgspec.json.encode({"id": message_id, "message": "hi", "room_url": ROOM})
+    return PushMessage(queue, message_id, raw)
+
+
+class FailoverRig:
+    """A fail-over store of its own process, as it were; every rig of a test shares directories and server.
+
+    Args:
+        server: the server.
+        root: the directories' parent; None for no files.
+        endpoint: more about the endpoint.
+    """
+
+    def __init__(self, server, root, **endpoint):
+        self.server = server
+        self._client = None
+        self.admin = root / "admin" if root is not None else None
+        self.redis = RedisStore(Endpoint(**{"host": "127.0.0.1", "port": server.port, **endpoint}))
+        self.files = None
+        if root is not None:
+            folders = {name: root / name.partition("_")[0] for name in FOLDERS}
+            self.files = FileStore(Settings(**folders))
+        self.log = Log("redis")
+        self.store = FailoverStore(self.redis, self.files, self.log, seed=1)
+
+    @property
+    def mode(self):
+        return self.store.state()["mode"]
+
+    async def run(self, *commands):
+        with anyio.fail_after(20):
+            return await self.store.execute(commands)
+
+    async def ask(self, command):
+        (answer,) = await self.run(command)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def lose(self):
+        """Ask until it keeps to the files."""
+        while self.mode == "redis":
+            await self.run(LOOK)
+
+    async def until(self, mode):
+        """Wait, with `run` beside it, until it is in a mode."""
+        with anyio.fail_after(20):
+            while True:
+                if self.mode == mode:
+                    return
+                await anyio.sleep(0.02)
+
+    async def back(self):
+        """Do what `run` does until Redis is in use again."""
+        with anyio.fail_after(30):
+            while self.mode != "redis":
+                wait_s = await self.store.tend()
+                await anyio.sleep(min(wait_s, 0.1))
+
+    def client(self):
+        """Return redis-py on the same server: a program that is not ours."""
+        if self._client is None:
+            import redis
+
+            self._client = redis.Redis(port=self.server.port, protocol=2)
+        return self._client
+
+    def spooled(self):
+        return sorted(path.name for path in self.admin.glob("*.json"))
+
+    async def aclose(self):
+        if self._client is not None:
+            self._client.close()
+        await self.store.aclose()
+        if self.files is not None:
+            self.files.close()
+
+
+FOLDERS = ("admin_message_dir", "heartbeat_dir", "identity_dir")
+
+
+@pytest.fixture
+async def rigs(tmp_path):
+    """Make rigs: ``rigs(server, files=True, **endpoint)``."""
+    made = []
+
+    def make(server, *, files=True, **endpoint):
+        made.append(FailoverRig(server, tmp_path if files else None, **endpoint))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        await rig.aclose()
+
+
+@contextlib.asynccontextmanager
+async def running(rig):
+    """Let its `run` run for as long as the block lasts."""
+    async with anyio.create_task_group() as group:
+        await group.start(_run, rig.store)
+        yield rig
+        group.cancel_scope.cancel()
+
+
+async def _run(store, *, task_status):
+    await store.run(task_status.started)
+
+
+@pytest.fixture
+def lines():
+    """The lines that were logged, as (level, text)."""
+    seen = []
+    sink = logger.add(
+        lambda m: seen.append(SimpleNamespace(level=m.record["level"].name, text=m.record["message"]))
+    )
+    yield seen
+    logger.remove(sink)
+
+
+def of_level(lines, level):
+    return [line.text for line in lines if line.level == level]
+
+
+class Trickle:
+    """A proxy that hands a server's bytes on one by one, with a pause after each."""
+
+    def __init__(self, target):
+        self.pause_s = 0.0
+        self.port = None
+        self._target = target
+
+    async def serve(self, client):
+        async with (
+            client,
+            await anyio.connect_tcp("127.0.0.1", self._target) as server,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(self._pump, client, server, group.cancel_scope)
+            await self._pump(server, client, group.cancel_scope, slowly=True)
+
+    async def _pump(self, source, target, scope, *, slowly=False):
+        with contextlib.suppress(OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+            async for chunk in source:
+                if not (slowly and self.pause_s):
+                    await target.send(chunk)
+                    continue
+                for byte in chunk:
+                    await target.send(bytes([byte]))
+                    await anyio.sleep(self.pause_s)
+        scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def trickle(target):
+    """Run a `Trickle` before a server for as long as the block lasts."""
+    proxy = Trickle(target)
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        proxy.port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, proxy.serve)
+            yield proxy
+            group.cancel_scope.cancel()

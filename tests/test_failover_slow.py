@@ -1,0 +1,50 @@
+"""Fail-over from a link that is slow, or died while nobody used it."""
+
+import time
+
+from botvisor.actors.backend import circuit
+
+from . import failover_rig, redis_server
+from .failover_rig import LOOK, of_level, push, running, trickle
+
+rigs = failover_rig.rigs
+lines = failover_rig.lines
+servers = redis_server.servers
+
+
+async def test_a_slow_server_that_makes_progress_is_waited_for(servers, rigs, lines):
+    server = await servers()
+    async with trickle(server.port) as slow:
+        rig = rigs(server, port=slow.port)
+        async with running(rig):
+            await rig.run(LOOK)
+            slow.pause_s = 0.124  # of 14 bytes
+            began = time.monotonic()
+            assert await rig.run(LOOK) == [None]
+            assert time.monotonic() - began > 1.55  # longer than silence may last
+        assert rig.mode == "redis"
+        assert of_level(lines, "WARNING") == []
+
+
+async def test_too_slow_a_server_costs_a_batch_its_deadline_and_is_kept(servers, rigs):
+    server = await servers()
+    async with trickle(server.port) as slow:
+        rig = rigs(server, port=slow.port)
+        async with running(rig):
+            await rig.run(LOOK)
+            slow.pause_s = 0.3
+            began = time.monotonic()
+            (where,) = await rig.run(push())
+            assert where.startswith("spool@")
+            assert time.monotonic() - began < 3
+        assert rig.mode == "redis"
+
+
+async def test_an_idle_link_that_died_is_found_before_the_next_command(servers, rigs, monkeypatch):
+    server = await servers()
+    rig = rigs(server)
+    await rig.run(LOOK)
+    monkeypatch.setattr(circuit, "IDLE_S", 0.0)
+    server.pause()
+    await rig.store.tend()
+    assert rig.mode == "file"

@@ -1,0 +1,119 @@
+"""The spool's way back to Redis: every message once, also after a crash, and none of a bot that runs here."""
+
+import json
+
+import anyio
+
+from botvisor.store import AcquireLease, PushControl, Queue
+
+from . import failover_rig, redis_server
+from .failover_rig import LIST, ONE, QUEUE, ROOM, of_level, push
+
+rigs = failover_rig.rigs
+lines = failover_rig.lines
+servers = redis_server.servers
+
+
+async def test_spooled_messages_flow_in_before_redis_is_used(servers, rigs, lines):
+    server = await servers()
+    rig = rigs(server)
+    server.kill()
+    for number in range(5):
+        await rig.run(push(f"m{number}"))
+    assert len(rig.spooled()) == 5
+    await server.start()
+    await rig.back()
+    found = [json.loads(raw)["id"] for raw in rig.client().lrange(LIST, 0, -1)]
+    assert found == ["m0", "m1", "m2", "m3", "m4"]
+    assert rig.spooled() == []
+    assert 0 < rig.client().ttl(LIST) <= 3600
+    await rig.store.tend()
+    assert rig.client().llen(LIST) == 5
+    assert [text for text in of_level(lines, "INFO") if "Forwarded 5" in text]
+
+
+async def test_messages_of_a_bot_that_runs_here_stay(servers, rigs):
+    server = await servers()
+    rig, bot = rigs(server), rigs(server)
+    await bot.files.execute([AcquireLease(QUEUE, ONE)])
+    await rig.files.execute([push(), push("elsewhere", Queue("bot", "4712"))])
+    await rig.store.tend()
+    assert rig.client().llen(LIST) == 0
+    assert rig.client().llen("admin:queue:4712") == 1
+    assert len(rig.spooled()) == 1
+
+
+async def test_messages_for_rooms_and_controls_find_their_way(servers, rigs):
+    rig = rigs(await servers())
+    await rig.files.execute(
+        [
+            push("a", Queue("room", ROOM)),
+            push("b", Queue("pre-spawn", ROOM)),
+            PushControl("4711", "c", b'{"v": 1, "id": "c", "command": "stop"}'),
+            push("d", Queue("bot", "a-b:c")),
+        ]
+    )
+    await rig.store.tend()
+    client = rig.client()
+    keys = (f"admin:queue:{ROOM}", f"admin:queue:pre-spawn:{ROOM}", "admin:queue:a-b:c")
+    assert [client.llen(key) for key in keys] == [1, 1, 1]
+    assert client.llen("admin:ctl:{admin:queue:4711}") == 1
+    assert rig.spooled() == []
+
+
+async def test_what_cannot_be_forwarded_stays_as_it_is(servers, rigs):
+    rig = rigs(await servers())
+    await rig.files.execute([push()])
+    whole = {"admin-9-cut.json": b'{"message": "cut o', "room-0123456789ab-x.json": b'{"message": "whose?"}'}
+    for name, raw in whole.items():
+        (rig.admin / name).write_bytes(raw)
+    await rig.store.tend()
+    assert rig.spooled() == sorted(whole)
+    assert {name: (rig.admin / name).read_bytes() for name in whole} == whole
+
+
+async def test_an_older_writers_file_is_known_by_its_name_from_then_on(servers, rigs):
+    rig = rigs(await servers())
+    await rig.files.execute([push()])
+    (rig.admin / "admin-9-1700.json").write_bytes(b'{"prompt": "hi", "senderId": "op"}')
+    await rig.store.tend()
+    (raw,) = rig.client().lrange("admin:queue:9", 0, -1)
+    assert json.loads(raw) == {"prompt": "hi", "senderId": "op", "id": "admin-9-1700.json"}
+
+
+async def test_a_crash_while_forwarding_loses_nothing(servers, rigs):
+    server = await servers()
+    crashed = rigs(server)
+    await crashed.files.execute([push("m1"), push("m2")])
+    forwarder = crashed.store._forwarder
+    assert len(forwarder.take(10)) == 2
+    assert crashed.spooled() == []
+
+    rig = rigs(server)
+    await rig.store.tend()
+    assert rig.client().llen(LIST) == 0  # the other one lives, as far as anybody can see
+    forwarder._lease.close()  # as the end of its process does
+    await rig.store.tend()
+    assert rig.client().llen(LIST) == 2
+
+
+async def test_messages_go_back_when_redis_cannot_take_them(servers, rigs):
+    rig = rigs(await servers())
+    rig.client().config_set("maxmemory", 1)
+    await rig.run(push("m1"), push("m2"))
+    before = rig.spooled()
+    assert len(before) == 2
+    await rig.store.tend()
+    assert rig.spooled() == before
+    assert rig.mode == "redis"
+
+
+async def test_two_processes_forward_each_message_once(servers, rigs):
+    server = await servers()
+    pair = [rigs(server), rigs(server)]
+    await pair[0].files.execute([push(f"m{number}") for number in range(50)])
+    async with anyio.create_task_group() as group:
+        for rig in pair:
+            group.start_soon(rig.store.tend)
+    found = [json.loads(raw)["id"] for raw in pair[0].client().lrange(LIST, 0, -1)]
+    assert sorted(found) == sorted(f"m{number}" for number in range(50))
