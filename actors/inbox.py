@@ -273,6 +273,7 @@ async def leave(inbox: Inbox, owner: Owner, backend: Ref, log: Log) -> None:
     # Not in one batch: a command that has to be tried again would find its lease released.
     releases: list[Command] = [ReleaseLease(lane.queue, owner.instance) for lane in inbox.lanes]
     answers = [*await _ask(backend, commands), *await _ask(backend, releases)]
+    inbox.left = True
     errors = [a for a in answers if isinstance(a, Exception) and not isinstance(a, LeaseLost)]
     if errors:
         log.error(

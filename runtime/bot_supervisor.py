@@ -13,7 +13,7 @@ from botvisor.actors.backend.actor import BackendActor
 from botvisor.actors.backend.retry import RetryingStore
 from botvisor.actors.heartbeat import HeartbeatActor
 from botvisor.actors.identity import IdentityActor
-from botvisor.actors.inbox import InboxActor
+from botvisor.actors.inbox import InboxActor, leave
 from botvisor.config import Settings
 
 from . import bot_id as ids
@@ -264,8 +264,8 @@ class BotSupervisor:
         """End a bot for good: nothing of it is left, whatever became of its actors."""
         handle.bot.inbox.unsubscribe()
         try:
-            queues = [lane.queue for lane in handle.bot.inbox.lanes]
-            await ids.give_up(handle.vitals.owner, queues, self.backend)
+            if not handle.bot.inbox.left:  # its actor was between two incarnations, or did not start
+                await leave(handle.bot.inbox, handle.vitals.owner, self.backend, self.log)
         finally:
             self._handles.pop(handle.id, None)
             self._taken_ids.discard(handle.id)
@@ -276,6 +276,9 @@ class BotSupervisor:
             await anyio.to_thread.run_sync(self._close, abandon_on_cancel=True)
 
     def _control(self, handle: BotHandle, control: Control) -> None:
+        if control.arguments.get("instance") not in (None, handle.vitals.owner.instance):
+            self.log.warning("admin", f"Ignored {control}: it was meant for an earlier bot {handle.id}")
+            return
         reason = f"{control.sender or 'an operator'} sent {control.command}"
         match control.command:
             case "stop":

@@ -171,6 +171,12 @@ class Client:
             NotStored: no store took it.
             ValueError: when the id or the command is not a valid one.
         """
+        try:
+            heartbeat = await self.heartbeat(bot_id)
+        except StoreError as error:
+            raise NotStored(bot_id, str(error)) from error
+        if heartbeat is not None and heartbeat.instance:
+            arguments.setdefault("instance", heartbeat.instance)  # a successor is not to obey
         control = Control(id=f"ctl_{uuid.uuid4().hex}", command=command, arguments=arguments, sender="client")
         try:
             raw = msgspec.json.encode(control)

@@ -18,7 +18,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         id: unique to this command.
         command: ``stop``: as SIGTERM does; ``drain``: take no more messages and end when `main` ends, however
             long that takes; ``restart``: restart an actor (``arguments: {"actor": …}``).
-        arguments: what the command needs.
+        arguments: what the command needs; and ``instance``, if it is meant for one start of the bot alone.
         sender: who sent it.
         v: the version of this object.
     """

@@ -112,6 +112,7 @@ class Inbox:
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
         self.ended = False
+        self.left = False  # the store was told all, and the leases were given up
         self.handled = 0
         self.on_change: Callable[[], None] = lambda: None
         self.subscriptions: list[Callable[[], None]] = []

@@ -152,7 +152,7 @@ async def _run(
             if supervisor.core.stuck:
                 # It ignores even its scope's cancel: while it runs no task group can be left, and no loop.
                 _leave_at_once(handle.outcome, watch.first)
-        if watch.installed and handle.outcome.reason:
+        if watch.installed and handle.outcome.cancelled:
             _leave_threads_behind(handle.outcome, watch.first, left, supervisor.log)
         return handle.outcome
 
@@ -180,7 +180,7 @@ def _watch_handlers(watch: SignalWatch, supervisor: BotSupervisor) -> None:
 def _leave_threads_behind(
     outcome: Outcome, heard: signal.Signals | None, left: threading.Event, log: Log
 ) -> None:
-    """See to it that no thread keeps the process of a bot that was stopped.
+    """See to it that no thread keeps the process of a bot that has overstayed its grace.
 
     Args:
         outcome: how the bot ended.

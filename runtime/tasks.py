@@ -27,18 +27,37 @@ def current() -> Any:
 
 
 def outcome(task: Any) -> Outcome:
-    """Return how a task ended; trio does not tell how, so there it is ``unknown``."""
+    """Return how a task ended; ``unknown`` on trio if its nursery was cancelled, by this task or not."""
     if isinstance(task, asyncio.Future):
         if not task.done():
             return "running"
         return "failed" if task.cancelled() or task.exception() is not None else "returned"
-    return "unknown" if task.coro.cr_frame is None else "running"
+    if task.coro.cr_frame is not None:
+        return "running"
+    # A child that raises, a cancellation too, cancels its nursery: under one that goes on it has returned.
+    nursery = task.parent_nursery
+    return "unknown" if nursery is None or nursery.cancel_scope.cancel_called else "returned"
 
 
 def on_end(task: Any, call: Callable[[], None]) -> None:
-    """Call a function soon after a task has ended. Does nothing on trio, where a task cannot be watched."""
+    """Call a function soon after a task has ended; it must neither block nor raise."""
     if isinstance(task, asyncio.Future):
         task.add_done_callback(lambda _: call())
+    else:
+        sys.modules["trio"].lowlevel.add_instrument(_Exit(task, call))
+
+
+class _Exit:
+    """Trio has no callback for the end of a task, but tells its instruments of each."""
+
+    def __init__(self, task: Any, call: Callable[[], None]) -> None:
+        self._task = task
+        self._call = call
+
+    def task_exited(self, task: Any) -> None:
+        if task is self._task:
+            sys.modules["trio"].lowlevel.remove_instrument(self)
+            self._call()
 
 
 def cancel_natively(task: Any) -> bool:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 from loguru import logger
 
-from botvisor import Client, open_client
+from botvisor import Client, Heartbeat, open_client
 from botvisor.config import load_settings
+from botvisor.errors import collapse
 from botvisor.liveness import status
 
 BOT = Path(__file__).parent / "examples" / "demo_bot.py"
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-STEP_LIMIT_S = 8.0
-DEMO_LIMIT_S = 60.0
+DEMO_LIMIT_S = 18.0
 
 
 class NotSeenError(Exception):
@@ -43,8 +43,17 @@ def chapter(text: str) -> None:
     print(f"\n{paint('1', text)}", flush=True)
 
 
+def heard(who: str, text: str) -> None:
+    print(paint("2", f"    {who:>8} │ {text}"), flush=True)
+
+
 def seen(text: str) -> None:
     print(f"  {paint('32', '✓')} {text}", flush=True)
+
+
+def check(observed: bool, what: str) -> None:
+    if not observed:
+        raise NotSeenError(what)
 
 
 class RunningBot:
@@ -54,185 +63,208 @@ class RunningBot:
         self.name = name
         self.process = process
         self.said: list[dict[str, Any]] = []
+        self.errors: list[str] = []
+        self.silent = False
 
     async def listen(self) -> None:
-        assert self.process.stdout is not None
-        rest = ""
-        async for text in TextReceiveStream(self.process.stdout):
-            *lines, rest = (rest + text).split("\n")
-            for line in lines:
-                self.said.append(json.loads(line))
-                print(paint("2", f"    {self.name} │ {line}"), flush=True)
+        async for line in lines(self.process.stdout):
+            self.said.append(said := json.loads(line))
+            heard(self.name, in_words(said))
+        self.silent = True
 
-    async def log(self) -> None:
-        assert self.process.stderr is not None
-        rest = ""
-        async for text in TextReceiveStream(self.process.stderr, errors="replace"):
-            *lines, rest = (rest + text).split("\n")
-            for line in lines:
-                if line[:2] == "20":  # a log line; the tracebacks below it would be noise here
-                    print(paint("2", f"    {self.name} │ {line.split(' - ', 1)[-1]}"), flush=True)
+    async def listen_to_its_log(self) -> None:
+        async for line in lines(self.process.stderr):
+            self.errors.append(line)
+            if line[:2] == "20":  # the line itself; the traceback below it would be noise here
+                heard(f"{self.name} log", line.split(" - ", 1)[-1])
 
-    async def says(self, **wanted: Any) -> dict[str, Any]:
-        def found() -> dict[str, Any] | None:
-            return next((said for said in self.said if wanted.items() <= said.items()), None)
-
-        return await until(found, f"{self.name} to say {wanted}")
+    def has_said(self, **wanted: Any) -> dict[str, Any] | None:
+        return next((said for said in self.said if wanted.items() <= said.items()), None)
 
 
-async def until(look: Callable[[], Any], what: str) -> Any:
-    with anyio.move_on_after(STEP_LIMIT_S):
-        while True:
-            found = look()
-            if found:
-                return found
-            await anyio.sleep(0.02)
-    raise NotSeenError(f"waited {STEP_LIMIT_S:g} s in vain for {what}")
+async def lines(stream: Any) -> AsyncIterator[str]:
+    rest = ""
+    async for text in TextReceiveStream(stream, errors="replace"):
+        *whole, rest = (rest + text).split("\n")
+        for line in whole:
+            yield line
 
 
-async def heartbeat(client: Client, name: str, what: str, good: Callable[[Any], bool]) -> Any:
-    with anyio.move_on_after(STEP_LIMIT_S):
-        while True:
-            found = await client.heartbeat(name)
-            if found is not None and good(found):
-                return found
-            await anyio.sleep(0.05)
-    raise NotSeenError(f"waited {STEP_LIMIT_S:g} s in vain for the heartbeat of {name} to show {what}")
+def in_words(said: dict[str, Any]) -> str:
+    if said["what"] != "message":
+        return str(said["what"])
+    again = f", again: marked redelivered, try {said['tries']}" if said["redelivered"] else ""
+    return f"got {said['text']!r}{again}"
 
 
-@asynccontextmanager
-async def bot(script: Path, name: str, room: str) -> AsyncIterator[RunningBot]:
-    command = [sys.executable, str(script), room]
-    async with await anyio.open_process(
-        command, env={**os.environ, "BOT_ID": name}, stdin=subprocess.DEVNULL
-    ) as process:
-        running = RunningBot(name, process)
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(running.listen)
-                group.start_soon(running.log)
-                await running.says(what="running")
-                yield running
-                group.cancel_scope.cancel()
-        finally:
-            if process.returncode is None:
-                process.kill()
+class Story:
+    """The steps, and how long each may take.
+
+    Args:
+        client: the operator's side.
+        script: the bots' script.
+        patience_s: how long a step waits for what it promises.
+    """
+
+    def __init__(self, client: Client, script: Path, patience_s: float) -> None:
+        self.client = client
+        self.script = script
+        self.patience_s = patience_s
+
+    @asynccontextmanager
+    async def bot(self, name: str, room: str) -> AsyncIterator[RunningBot]:
+        async with await anyio.open_process(
+            [sys.executable, str(self.script), room],
+            env={**os.environ, "BOT_ID": name},
+            stdin=subprocess.DEVNULL,
+        ) as process:
+            running = RunningBot(name, process)
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(running.listen)
+                    group.start_soon(running.listen_to_its_log)
+                    await self.says(running, what="running")
+                    yield running
+                    group.cancel_scope.cancel()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
+    async def until(self, look: Callable[[], Awaitable[Any]], what: str) -> Any:
+        with anyio.move_on_after(self.patience_s):
+            while not (found := await look()):  # noqa: ASYNC110 - other processes set no event of ours
+                await anyio.sleep(0.02)
+            return found
+        raise NotSeenError(f"waited {self.patience_s:g} s in vain for {what}")
+
+    async def says(self, bot: RunningBot, **wanted: Any) -> None:
+        async def look() -> bool:
+            return bot.has_said(**wanted) is not None or bot.silent
+
+        await self.until(look, f"{bot.name} to say {wanted}")
+        last = "".join(f"\n    {line}" for line in bot.errors[-5:])
+        check(bot.has_said(**wanted) is not None, f"{bot.name} ended and never said {wanted}{last}")
+
+    async def ends(self, bot: RunningBot, code: int) -> None:
+        with anyio.move_on_after(self.patience_s):
+            ended_with = await bot.process.wait()
+            check(ended_with == code, f"{bot.name} ended with exit code {ended_with}, not {code}")
+            return
+        raise NotSeenError(f"{bot.name} did not end")
+
+    async def heartbeat(self, name: str, what: str, good: Callable[[Heartbeat], object]) -> Heartbeat:
+        async def look() -> Heartbeat | None:
+            beat = await self.client.heartbeat(name)
+            return beat if beat is not None and good(beat) else None
+
+        found: Heartbeat = await self.until(look, f"{name}'s heartbeat to show {what}")
+        return found
+
+    async def send(self, target: str, text: str) -> None:
+        receipt = await self.client.send(target, text, wait=self.patience_s, sender_name="the demo")
+        check(receipt.state == "handled", f"{text!r} to {target} is {receipt.state}, not handled")
+        seen(
+            f"{text!r} to {target}: stored after {receipt.stored_ms:.0f} ms, "
+            f"seen to be handled after {receipt.handled_ms:.0f} ms"
+        )
+
+    async def run(self) -> None:
+        ada_room, ben_room = "https://example.daily.co/ada", "https://example.daily.co/ben"
+        chapter("1. Two bots start, each a process of its own, and say that they live")
+        async with self.bot("ben", ben_room) as ben:
+            async with self.bot("ada", ada_room) as ada:
+                for bot in (ada, ben):
+                    beat = await self.heartbeat(
+                        bot.name, "health", lambda beat: beat.status == "healthy" and beat.participants
+                    )
+                    check(beat.pid == bot.process.pid, f"the heartbeat of {bot.name} has pid {beat.pid}")
+                    seen(
+                        f"{beat.bot_id}'s heartbeat: {beat.status}, pid {beat.pid}, in {beat.room_url} "
+                        f"with {', '.join(beat.participants)}"
+                    )
+                known = [entry["sessionUserName"] for entry in await self.client.identities(ada_room)]
+                check(known == ["John"], f"the identities in ada's room are {known}")
+                seen("what ada knows of user1, this process can read too: it is John")
+
+                chapter("2. An operator reaches them: by id, and by room")
+                await self.send("ada", "hello")
+                await self.send(ben_room, "hello, whoever serves this room")
+
+                chapter("3. An actor crashes: it is restarted, and the call goes on")
+                await self.send("ada", "crash your heartbeat")
+                beat = await self.heartbeat("ada", "a restart", lambda beat: beat.health["restarts"] == 1)
+                entry = beat.health["ledger"][0]
+                seen(f"ada's heartbeat is back, and tells: {entry['actor']} failed with {entry['error']!r}")
+                await self.send("ada", "are you still there?")
+
+                chapter("4. A bot is killed while it handles a message")
+                receipt = await self.client.send("ada", "think hard", sender_name="the demo")
+                await self.says(ada, what="message", text="think hard", redelivered=False)
+                ada.process.send_signal(signal.SIGKILL)
+                await self.ends(ada, -signal.SIGKILL)
+                stale_s = load_settings().heartbeat_stale_s
+                await self.heartbeat("ada", "the loss", lambda beat: status(beat, stale_s) == "lost")
+                seen("ada was killed with SIGKILL; its last heartbeat shows it as lost")
+                receipt = await self.client.receipt(receipt)
+                check(receipt.state == "delivered", f"'think hard' is {receipt.state}, not delivered")
+                seen("'think hard' was delivered, and is not handled")
+
+            chapter("5. Its successor with the same BOT_ID gets what was not handled")
+            async with self.bot("ada", ada_room) as ada:
+                await self.says(ada, what="message", text="think hard", redelivered=True, tries=2)
+                seen("the successor got 'think hard', marked redelivered, second try")
+
+                async def handled() -> bool:
+                    return (await self.client.receipt(receipt)).state == "handled"
+
+                await self.until(handled, "'think hard' to be handled")
+                seen("and handled it: the sender's receipt says so")
+                check(not ada.has_said(text="hello"), "the successor got what was handled before")
+                seen("what the first ada had handled, it did not get")
+
+                chapter("6. They are stopped, in order")
+                ben.process.send_signal(signal.SIGTERM)
+                await self.client.control("ada", "stop")
+                for bot, how in ((ben, "SIGTERM"), (ada, "a control command")):
+                    await self.says(bot, what="wrapping up")
+                    await self.ends(bot, 0)
+                    beat = await self.heartbeat(bot.name, "last words", lambda beat: beat.epitaph)
+                    reason = (beat.epitaph or {}).get("reason")
+                    seen(f"{bot.name} ended with exit code 0 after {how}; last words: {reason}")
 
 
-async def send(client: Client, target: str, text: str) -> None:
-    receipt = await client.send(target, text, wait=STEP_LIMIT_S, sender_name="the demo")
-    if receipt.state != "handled":
-        raise NotSeenError(f"{text!r} to {target} is {receipt.state}, not handled")
-    seen(
-        f"{text!r} to {target}: stored after {receipt.stored_ms:.0f} ms, "
-        f"handled within {receipt.handled_ms:.0f} ms"
-    )
-
-
-async def ended(running: RunningBot) -> int:
-    with anyio.move_on_after(STEP_LIMIT_S):
-        return await running.process.wait()
-    raise NotSeenError(f"{running.name} did not end")
-
-
-async def story(client: Client, script: Path) -> None:
-    stale_s = load_settings().heartbeat_stale_s
-    ada_room, ben_room = "https://example.daily.co/ada", "https://example.daily.co/ben"
-
-    chapter("1. Two bots start, each a process of its own, and say that they live")
-    async with bot(script, "ben", ben_room) as ben:
-        async with bot(script, "ada", ada_room) as ada:
-            for running in (ada, ben):
-                found = await heartbeat(
-                    client,
-                    running.name,
-                    "health",
-                    lambda beat: beat.status == "healthy" and beat.participants,
-                )
-                seen(
-                    f"{found.bot_id}: {found.status}, pid {found.pid}, in {found.room_url} "
-                    f"with {', '.join(found.participants)}"
-                )
-            known = await client.identities(ada_room)
-            if [entry["sessionUserName"] for entry in known] != ["John"]:
-                raise NotSeenError(f"identities in ada's room: {known}")
-            seen("another process reads from ada's room that user1 is John")
-
-            chapter("2. An operator reaches them: by id, and by room")
-            await send(client, "ada", "hello")
-            await send(client, ben_room, "hello, whoever serves this room")
-
-            chapter("3. An actor crashes: it is restarted, and the call goes on")
-            await send(client, "ada", "crash your heartbeat")
-            found = await heartbeat(client, "ada", "a restart", lambda beat: beat.health["restarts"] == 1)
-            entry = found.health["ledger"][0]
-            seen(f"the ledger of ada says: {entry['actor']} failed with {entry['error']!r}; restarted once")
-            await send(client, "ada", "are you still there?")
-
-            chapter("4. A bot is killed while it handles a message")
-            receipt = await client.send("ada", "think hard")
-            await ada.says(what="message", text="think hard", redelivered=False)
-            ada.process.send_signal(signal.SIGKILL)
-            if await ended(ada) != -signal.SIGKILL:
-                raise NotSeenError("ada was not killed")
-            found = await heartbeat(client, "ada", "the loss", lambda beat: status(beat, stale_s) == "lost")
-            seen("ada was killed with SIGKILL; its heartbeat shows it as lost")
-
-        chapter("5. Its successor with the same BOT_ID gets what was not handled")
-        async with bot(script, "ada", ada_room) as ada:
-            await ada.says(what="message", text="think hard", redelivered=True, tries=2)
-            if [said for said in ada.said if said.get("text") == "hello"]:
-                raise NotSeenError("the successor got a message that was handled before")
-            seen(
-                "the successor got 'think hard', marked redelivered, second try; and nothing that was handled"
-            )
-            while receipt.state != "handled":
-                await anyio.sleep(0.05)
-                receipt = await client.receipt(receipt)
-            seen("and handled it: the receipt says so")
-
-            chapter("6. They are stopped, in order")
-            ben.process.send_signal(signal.SIGTERM)
-            await client.control("ada", "stop")
-            for running, how in ((ben, "SIGTERM"), (ada, "a control command")):
-                await running.says(what="wrapping up")
-                if (code := await ended(running)) != 0:
-                    raise NotSeenError(f"{running.name} ended with exit code {code}")
-                found = await heartbeat(
-                    client, running.name, "last words", lambda beat: beat.status == "stopped"
-                )
-                seen(
-                    f"{running.name} ended with exit code 0 after {how}; "
-                    f"last words: {found.epitaph['reason']}"
-                )
-
-
-async def run(bot_script: Path) -> None:
+async def tell(script: Path, patience_s: float) -> None:
     with anyio.fail_after(DEMO_LIMIT_S):
         async with open_client() as client:
-            await story(client, bot_script)
+            await Story(client, script, patience_s).run()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./scripts/demo", description=__doc__)
     parser.add_argument(
-        "--bot", type=Path, default=BOT, help="the bots' script; the steps watch what it says"
+        "--bot", type=Path, default=BOT, metavar="SCRIPT", help="the bots (default: %(default)s)"
     )
-    bot_script = parser.parse_args().bot.resolve()
+    parser.add_argument(
+        "--patience", type=float, default=6.0, metavar="S", help="seconds each step may take (default: 6)"
+    )
+    options = parser.parse_args()
     logger.disable("botvisor")  # the story tells what the client does
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="botvisor-demo-") as folder:
+        for name in [name for name in os.environ if name.startswith(("BOT_", "REDIS_"))]:
+            del os.environ[name]
         for name in ("ADMIN_MESSAGE", "HEARTBEAT", "IDENTITY"):
             os.environ[f"BOT_{name}_DIR"] = f"{folder}/{name.lower()}"
         os.environ["BOT_HEARTBEAT_INTERVAL_SECS"] = "1"
         os.environ["USE_REDIS"] = "false"
         try:
-            anyio.run(run, bot_script)
-        except (NotSeenError, TimeoutError) as error:
-            print(f"\n{paint('31', '✗')} {error or 'the demo took too long'}", flush=True)
-            return 1
-        except ExceptionGroup as group:
-            print(f"\n{paint('31', '✗')} {group.exceptions[0]!r}", flush=True)
+            anyio.run(tell, options.bot, options.patience)
+        except KeyboardInterrupt:
+            return 130
+        except Exception as error:
+            problem = collapse(error)
+            text = str(problem) if isinstance(problem, NotSeenError) else repr(problem)
+            print(f"\n{paint('31', '✗')} {text}", flush=True)
             return 1
     print(f"\nEvery step was observed, in {time.monotonic() - began:.1f} s.")
     return 0

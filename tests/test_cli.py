@@ -16,10 +16,13 @@ from .processes import LIMIT_S, Program, environment
 ROOM = "https://example.daily.co/room"
 BOT = """
 import anyio
-from botvisor import run_bot
+from botvisor import open_client, run_bot
 
 async def main(bot):
     bot.participants.add("user1")
+    async with open_client() as client:
+        while not (await client.heartbeat("ada")).participants:
+            await anyio.sleep(0.01)
     print("running", flush=True)
     async for message in bot.inbox:
         print(message.text, message.sender_name, message.mode, flush=True)

@@ -27,10 +27,11 @@ async def test_bots_run_side_by_side_on_files(settings):
         handles = [
             await supervisor.start_bot(until_stopped, room_url=f"{ROOM}{n}", bot_id=f"b{n}") for n in range(3)
         ]
+        healthy = dict.fromkeys(["b0", "b1", "b2"], "healthy")
         async with open_client(settings) as client:
-            assert {beat.bot_id: beat.status for beat in await client.heartbeats()} == dict.fromkeys(
-                ["b0", "b1", "b2"], "healthy"
-            )
+            with anyio.fail_after(10):  # each is seen to start first
+                while {beat.bot_id: beat.status for beat in await client.heartbeats()} != healthy:
+                    await anyio.sleep(0.01)
         for handle in handles:
             await handle.stop()
         assert [await handle.wait() for handle in handles] == ["b0", "b1", "b2"]

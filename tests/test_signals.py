@@ -137,15 +137,35 @@ def test_main_that_waits_for_a_thread_does_not_keep_the_process(scripts, wait):
     assert "Left threads behind" in bot.stderr
 
 
-def test_a_thread_of_a_script_that_goes_on_is_left_alone(scripts):
+def test_a_script_that_goes_on_is_left_alone(scripts):
+    bot = scripts.start(f"""
+        {IMPATIENT.replace(chr(10), "; ").strip("; ")}
+        async def main():
+            print("running")
+            await anyio.sleep_forever()
+        try:
+            run_bot(main, grace=0.1)
+        except SystemExit as ended:
+            time.sleep(1)
+            print("a second later:", ended)
+    """)
+    bot.says("running")
+    assert bot.stop() == 0
+    assert bot.out[-1] == "a second later: 143"
+
+
+def test_a_thread_of_a_bot_that_ended_in_time_may_finish(scripts):
     bot = scripts.bot(
-        "print('running')\nawait bot.wait_stopping()",
+        """
+        threading.Thread(target=lambda: time.sleep(1) or print("uploaded")).start()
+        print("running")
+        await bot.wait_stopping()
+        """,
         head=IMPATIENT,
-        tail="time.sleep(1)\nprint('a second later')",
     )
     bot.says("running")
     assert bot.stop() == 0
-    assert bot.out[-1] == "a second later"
+    assert bot.out[-1] == "uploaded"
 
 
 def test_a_foreign_cancellation_after_our_own_is_a_stop(scripts, loop):
