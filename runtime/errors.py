@@ -219,8 +219,11 @@ class NotStored(BotvisorError):
 
 
 def describe(error: BaseException) -> str:
-    """Return an error in one line: its type and, if it has one, its text."""
-    text = str(error)
+    """Return an error in one line: its type and, if it has one, its text. Never raises."""
+    try:
+        text = str(error)
+    except Exception:  # an author's own __str__ may fail, and must not take the supervisor with it
+        text = "its text cannot be had"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

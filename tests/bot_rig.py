@@ -134,7 +134,7 @@ async def bot_on(store, main, *, bot_id="bot", room_url="", policy=None, grace=5
 async def until(met, within=60.0):
     """Wait until a condition is met, by the clock of the event loop."""
     with anyio.fail_after(within):
-        while not met():  # noqa: ASYNC110 - what it waits for has no event
+        while not met():
             await anyio.sleep(0.01)
 
 

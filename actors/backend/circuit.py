@@ -87,7 +87,7 @@ class Circuit:
         answers = await self.attempt(commands, deadline)
         for attempt in range(ATTEMPTS - 1):
             pending = [place for place, answer in enumerate(answers) if _is_worth_retrying(answer)]
-            if not pending or self.state != "closed":
+            if not pending or not self._closed():
                 break
             wait_s = self._backoff_s(attempt)
             if anyio.current_time() + wait_s >= deadline:
@@ -95,12 +95,15 @@ class Circuit:
             self.retries += len(pending)
             self._log.warning("client", f"Trying {len(pending)} commands again: {answers[pending[0]]}")
             await anyio.sleep(wait_s)
-            if self.state != "closed":
+            if not self._closed():
                 break  # others found out meanwhile
             again = await self.attempt([commands[place] for place in pending], deadline)
             for place, answer in zip(pending, again, strict=True):
                 answers[place] = answer
         return answers
+
+    def _closed(self) -> bool:
+        return self.state == "closed"
 
     async def attempt(self, commands: Sequence[Command], deadline: float | None = None) -> list[Any]:
         """Carry a batch out once, and let the breaker know how it went.
