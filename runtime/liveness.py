@@ -32,8 +32,8 @@ def status(heartbeat: Heartbeat, stale_s: float) -> str:
         stale_s: an older one is stale, `BOT_HEARTBEAT_STALE_SECS`.
 
     Returns:
-        The status that the bot gave itself; ``lost`` when it has ended without last words; ``stale`` when its
-        process lives, and says nothing.
+        The status that the bot gave itself; ``lost`` when it has ended without last words; ``blocked`` when
+        its process lives and says nothing, as when its event loop does not turn.
     """
     if heartbeat.status == "stopped":
         return "stopped"
@@ -41,7 +41,7 @@ def status(heartbeat: Heartbeat, stale_s: float) -> str:
     gone = process.gone(owner(heartbeat))
     if gone or (gone is None and stale):
         return "lost"
-    return "stale" if stale else heartbeat.status or "healthy"
+    return "blocked" if stale else heartbeat.status or "healthy"
 
 
 def owner(heartbeat: Heartbeat) -> Owner:

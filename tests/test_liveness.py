@@ -63,8 +63,8 @@ def test_a_process_elsewhere_is_judged_by_its_silence():
     assert status(heartbeat(31, ELSEWHERE, status="healthy"), STALE_S) == "lost"
 
 
-def test_a_silent_bot_whose_process_lives_is_stale_and_not_lost():
-    assert status(heartbeat(86_400, status="healthy"), STALE_S) == "stale"
+def test_a_silent_bot_whose_process_lives_is_blocked_and_not_lost():
+    assert status(heartbeat(86_400, status="healthy"), STALE_S) == "blocked"
 
 
 def test_the_owner_of_a_heartbeat_is_who_wrote_it():
