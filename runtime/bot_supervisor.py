@@ -285,6 +285,8 @@ class BotSupervisor:
                 handle.request_stop(reason)
             case "drain":
                 handle.drain(reason)
+            case "stack":
+                handle.vitals.tell_stack(self.core.stacks(f"{handle.id}/"))
             case "restart":
                 actor = control.arguments.get("actor")
                 if not self.core.restart(f"{handle.id}/{actor}"):

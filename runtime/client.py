@@ -161,7 +161,8 @@ class Client:
 
         Args:
             bot_id: the bot.
-            command: ``stop``, ``drain`` or ``restart``.
+            command: ``stop``, ``drain``, ``restart``; or ``stack``, whose answer is in the `health["stack"]` of
+                the bot's next heartbeats.
             arguments: ``actor="heartbeat"`` for ``restart``.
 
         Returns:

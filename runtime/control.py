@@ -8,7 +8,7 @@ import msgspec
 
 from .errors import MalformedMessage
 
-Command = Literal["stop", "drain", "restart"]
+Command = Literal["stop", "drain", "restart", "stack"]
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +17,8 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         id: unique to this command.
         command: ``stop``: as SIGTERM does; ``drain``: take no more messages and end when `main` ends, however
-            long that takes; ``restart``: restart an actor (``arguments: {"actor": …}``).
+            long that takes; ``restart``: restart an actor (``arguments: {"actor": …}``); ``stack``: tell
+            in the ``health["stack"]`` of the next heartbeats where `main` and each actor stand.
         arguments: what the command needs; and ``instance``, if it is meant for one start of the bot alone.
         sender: who sent it.
         v: the version of this object.

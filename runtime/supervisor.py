@@ -147,6 +147,11 @@ class Supervisor:
         record = self._records.get(name)
         return record.state if record is not None else State.ENDED
 
+    def stacks(self, prefix: str = "") -> dict[str, str]:
+        """Return where each running child stands, innermost line last; no local variables."""
+        running = [record for name, record in self._records.items() if name.startswith(prefix)]
+        return {record.name: tasks.stack(record.task) for record in running if record.task is not None}
+
     def waiting(self, name: str) -> tuple[int, float]:
         """Return how many messages wait for an actor, and for how long the oldest has, in seconds."""
         record = self._records.get(name)

@@ -6,9 +6,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
+
 from .heartbeat import Heartbeat
 from .participants import Participants
 from .process import Owner
+
+_STACK_LIMIT = 4_000  # characters of one task
+_STACK_TOLD_S = 15.0
 
 
 class Vitals:
@@ -30,15 +35,25 @@ class Vitals:
         self.on_change: Callable[[], None] = lambda: None
         self._probe = probe
         self._seq = 0
+        self._stack: dict[str, str] = {}
+        self._stack_until = 0.0
 
     @property
     def status(self) -> str:
         """``starting``, ``healthy``, ``degraded``, ``draining`` or ``stopped``."""
         return self._status(self._probe()[1])
 
+    def tell_stack(self, stack: dict[str, str]) -> None:
+        """Tell in the heartbeats of the next 15 s where the bot's tasks stand: somebody asked."""
+        self._stack = {name: text[-_STACK_LIMIT:] for name, text in stack.items()}
+        self._stack_until = anyio.current_time() + _STACK_TOLD_S
+        self.on_change()
+
     def beat(self) -> Heartbeat:
         """Return the next heartbeat."""
         health, degraded = self._probe()
+        if self._stack and anyio.current_time() < self._stack_until:
+            health["stack"] = self._stack
         self._seq += 1
         owner = self.owner
         return Heartbeat(

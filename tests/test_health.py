@@ -52,3 +52,21 @@ async def test_an_actor_at_rest_makes_the_bot_degraded():
         assert heartbeat.health["restarts"] == 5
         await anyio.sleep(60)
         assert bot.handle.vitals.beat().status == "healthy"
+
+
+async def test_it_tells_once_where_the_bots_tasks_stand_if_somebody_asks():
+    async def waits_here(bot):
+        await bot.wait_stopping()
+
+    async with fake_bot(waits_here) as bot:
+        await bot.client.control(bot.handle.id, "stack")
+        with anyio.fail_after(5):
+            while "stack" not in (heartbeat := await bot.heartbeat()).health:
+                await anyio.sleep(0.01)
+        stack = heartbeat.health["stack"]
+        assert "waits_here" in stack[f"{bot.handle.id}/main"]
+        assert set(stack) == {
+            f"{bot.handle.id}/{kind}" for kind in ("identity", "heartbeat", "inbox", "main")
+        }
+        await anyio.sleep(30)
+        assert "stack" not in (await bot.heartbeat()).health
