@@ -161,7 +161,7 @@ class Client:
 
         Args:
             bot_id: the bot.
-            command: ``stop``, ``drain``, ``restart``; or ``stack``, whose answer is in the `health["stack"]` of
+            command: ``stop``, ``drain``, ``restart``; or ``stack``, which is answered in `health["stack"]` of
                 the bot's next heartbeats.
             arguments: ``actor="heartbeat"`` for ``restart``.
 

@@ -54,7 +54,7 @@ async def test_an_actor_at_rest_makes_the_bot_degraded():
         assert bot.handle.vitals.beat().status == "healthy"
 
 
-async def test_it_tells_once_where_the_bots_tasks_stand_if_somebody_asks():
+async def test_it_tells_for_a_while_where_the_bots_tasks_stand_if_somebody_asks():
     async def waits_here(bot):
         await bot.wait_stopping()
 
