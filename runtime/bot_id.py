@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import anyio
 
@@ -84,17 +84,10 @@ def queues(owner: Owner, room_url: str, settings: Settings) -> list[Queue]:
     return found
 
 
-async def give_up(owner: Owner, queues: Sequence[Queue], backend: Ref) -> None:
-    """Give up what leases a bot may still hold. Nothing is raised, and it does not take long.
-
-    Args:
-        owner: the bot.
-        queues: its queues.
-        backend: the backend actor.
-    """
+async def _give_up(owner: Owner, queue: Queue, backend: Ref) -> None:
+    # It may have been ours already. Nothing is raised, and it does not take long.
     with anyio.CancelScope(shield=True):
-        releases = [ReleaseLease(queue, owner.instance) for queue in queues]
-        await backend.ask_all(releases, timeout=_RELEASE_TIMEOUT_S)
+        await backend.ask_all([ReleaseLease(queue, owner.instance)], timeout=_RELEASE_TIMEOUT_S)
 
 
 async def _try(bot_id: str, taken: set[str], backend: Ref, log: Log) -> tuple[Owner | None, Owner]:
@@ -114,7 +107,7 @@ async def _try(bot_id: str, taken: set[str], backend: Ref, log: Log) -> tuple[Ow
         log.warning("admin", f"Could not ask whether bot id {bot_id} is free: {error}")
     except BaseException:
         taken.discard(bot_id)
-        await give_up(owner, [queue], backend)  # it may have been ours already
+        await _give_up(owner, queue, backend)
         raise
     if other is not None:
         taken.discard(bot_id)

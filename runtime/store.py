@@ -15,6 +15,7 @@ from .identity import Identity
 from .process import Owner
 
 QueueKind = Literal["bot", "room", "pre-spawn"]
+StoreName = Literal["", "redis", "file"]
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -23,10 +24,12 @@ class Queue(msgspec.Struct, frozen=True):
     Args:
         kind: whose queue it is.
         key: the bot's id, the room's URL (raw or canonical), or for pre-spawn the canonical room.
+        store: which of two stores behind a failover is meant; empty leaves it to the failover.
     """
 
     kind: QueueKind
     key: str
+    store: StoreName = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
@@ -34,6 +37,16 @@ class Queue(msgspec.Struct, frozen=True):
 
 class Command(msgspec.Struct, frozen=True):
     """The base of all commands."""
+
+
+class QueueCommand(Command, frozen=True):
+    """The base of all commands about a queue.
+
+    Args:
+        queue: the queue.
+    """
+
+    queue: Queue
 
 
 class WriteHeartbeat(Command, frozen=True):
@@ -78,25 +91,22 @@ class CleanUpIdentities(Command, frozen=True):
     room_url: str
 
 
-class PushMessage(Command, frozen=True):
+class PushMessage(QueueCommand, frozen=True):
     """Put a message at a queue's tail. Result: where it is stored, such as ``redis`` or ``spool@host``."""
 
-    queue: Queue
     message_id: str
     raw: bytes
 
 
-class AcquireLease(Command, frozen=True):
+class AcquireLease(QueueCommand, frozen=True):
     """Acquire or renew the lease of a queue. Result: None when it is ours, else the `Owner` that holds it."""
 
-    queue: Queue
     owner: Owner
 
 
-class ReleaseLease(Command, frozen=True):
+class ReleaseLease(QueueCommand, frozen=True):
     """Give a lease up, if it is still ours. Result: None."""
 
-    queue: Queue
     instance: str
 
 
@@ -131,7 +141,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     doubtful: bool = False
 
 
-class NextMessage(Command, frozen=True):
+class NextMessage(QueueCommand, frozen=True):
     """Acknowledge the message in flight, if `done` is given, and claim the queue's next one.
 
     The acknowledged entry leaves the queue and its id is recorded, in one step. A message that is still in
@@ -139,32 +149,28 @@ class NextMessage(Command, frozen=True):
     harmless. Result: `Claim`, or None when nothing waits (or `take` is false). Error: `LeaseLost`.
 
     Args:
-        queue: the queue.
         instance: who asks; it must hold the queue's lease.
         attempt: names the incarnation of the reader that will be shown the message.
         done: what to acknowledge first.
         take: whether to claim a next one.
     """
 
-    queue: Queue
     instance: str
     attempt: str
     done: Done | None = None
     take: bool = True
 
 
-class ReturnMessage(Command, frozen=True):
+class ReturnMessage(QueueCommand, frozen=True):
     """Put a message in flight that nobody was shown back at the queue's head. Result: None."""
 
-    queue: Queue
     instance: str
     token: str
 
 
-class BuryMessage(Command, frozen=True):
+class BuryMessage(QueueCommand, frozen=True):
     """Give the message in flight up: a dead letter, or quarantine when it is malformed. Result: None."""
 
-    queue: Queue
     instance: str
     token: str
     reason: str
@@ -174,10 +180,9 @@ class BuryMessage(Command, frozen=True):
 MessageState = Literal["stored", "delivered", "handled", "dead", "unknown"]
 
 
-class ReadReceipt(Command, frozen=True):
+class ReadReceipt(QueueCommand, frozen=True):
     """Tell how far a message has come. Result: a `MessageState`."""
 
-    queue: Queue
     message_id: str
 
 
@@ -192,10 +197,8 @@ class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
     stored_at: float = 0.0
 
 
-class ListMessages(Command, frozen=True):
+class ListMessages(QueueCommand, frozen=True):
     """Read what a queue holds, without taking anything. Result: list of `QueuedMessage`, oldest first."""
-
-    queue: Queue
 
 
 class PushControl(Command, frozen=True):

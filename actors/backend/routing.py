@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from botvisor.store import Command, ListMessages, ReadReceipt, Sweep, TakeControl
+from botvisor.store import Command, ListMessages, QueueCommand, ReadReceipt, Sweep, TakeControl
 
 
 class Route(Enum):
@@ -30,9 +30,8 @@ def route_of(command: Command) -> Route:
     route = _BY_KIND.get(kind)
     if route is None:
         route = Route.BOTH if issubclass(kind, _BOTH) else Route.EITHER
-        if "queue" in kind.__struct_fields__:
-            store: str = getattr(command.queue, "store", "")  # type: ignore[attr-defined]
-            return _ROUTES.get(store, route)
+        if isinstance(command, QueueCommand):
+            return _ROUTES.get(command.queue.store, route)
         _BY_KIND[kind] = route
     return route
 

@@ -13,7 +13,7 @@ from botvisor import process
 from botvisor.errors import MalformedMessage
 from botvisor.message_forms import parse_object, read_id, read_room
 from botvisor.room import canonical_room
-from botvisor.store import PushControl, PushMessage, Queue
+from botvisor.store import PushControl, PushMessage, Queue, QueueKind
 from botvisor.wire import ADMIN_TTL_S, CLAIM_DIR, CONTROL_TTL_S, MAX_MESSAGE_BYTES
 
 from .lock import FileLease, unheld
@@ -147,9 +147,9 @@ class SpoolForwarder:
 
     def _room_queue(self, prefix: str, room: str) -> Queue | None:
         # The name has only the room's hash, so the message must name the room.
-        kind = "room" if prefix.startswith("room-") else "pre-spawn"
+        kind: QueueKind = "room" if prefix.startswith("room-") else "pre-spawn"
         for lower_path in (False, True):
-            queue = Queue(kind, canonical_room(room, lower_path=lower_path))  # type: ignore[arg-type]
+            queue = Queue(kind, canonical_room(room, lower_path=lower_path))
             if room and self._spool.prefix(queue) == prefix:
                 return queue
         return None
