@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from botvisor.actor import Actor, Context
-from botvisor.errors import ActorError, StoreError, UnsafeDirectory
+from botvisor.errors import ActorError, StoreAway, StoreError, UnsafeDirectory
 from botvisor.heartbeat import to_hash
 from botvisor.logs import Log
 from botvisor.ref import Ref
@@ -90,7 +90,7 @@ class HeartbeatActor(Actor):
         try:
             await self._backend.ask(WriteHeartbeat(bot_id, to_hash(self._vitals.beat())), timeout=_TIMEOUT_S)
         except (StoreError, ActorError) as error:
-            if not self._troubled:
+            if not self._troubled and not isinstance(error, StoreAway):
                 self._log.error("heartbeat", f"Could not send the heartbeat for bot {bot_id}: {error}")
             self._troubled = True
             return error

@@ -50,10 +50,12 @@ class IdentityActor(BatchActor):
             else:
                 reads[message] = waiting
             asked.append((message, waiting))
-        for (command, waiting), answer in zip(
-            asked, await self._ask([command for command, _ in asked]), strict=True
-        ):
-            self._keep(command, answer)
+        changes = self._cache.changes
+        answered = await self._ask([command for command, _ in asked])
+        for (command, waiting), answer in zip(asked, answered, strict=True):
+            # What was asked for while somebody wrote may be older than what he wrote.
+            if self._cache.changes == changes or isinstance(command, CleanUpIdentities):
+                self._keep(command, answer)
             for place in waiting:
                 answers[place] = answer
         return answers

@@ -5,33 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import anyio
 import msgspec
 
 from botvisor.actor import Actor, Context
 from botvisor.control import Control, decode_control
+from botvisor.doorbell import Doorbell
 from botvisor.errors import LeaseLost, MalformedMessage, describe
-from botvisor.inbox import Inbox, Lane, Phase
+from botvisor.inbox import Inbox
+from botvisor.lane import Lane, Phase
 from botvisor.logs import Log
 from botvisor.messages import decode_message
 from botvisor.process import Owner
 from botvisor.ref import Ref
 from botvisor.store import (
-    AcquireLease,
-    BuryMessage,
     Claim,
     Command,
-    Doorbell,
-    NextMessage,
-    ReleaseLease,
-    ReturnMessage,
     TakeControl,
 )
-from botvisor.wire import LEASE_TTL_S, MAX_TRIES
+from botvisor.wire import MAX_TRIES
 
-RENEW_EVERY_S = 5.0  # a queue that somebody else consumes is tried as often; a lease lives six times as long
+from .broadcasts import Broadcasts
+from .lane_steps import ask, failures, leave, next_step
+from .leases import RENEW_EVERY_S, Leases
+
 RETRY_S = 1.0  # between two attempts while the store is away
-TIMEOUT_S = 4.5  # the batch that is in flight may take its 2 s before ours takes the same
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -40,6 +37,10 @@ class Look(msgspec.Struct, frozen=True):
 
 class Renew(msgspec.Struct, frozen=True):
     """Renew the leases we hold, and try for those we don't."""
+
+
+class Regain(msgspec.Struct, frozen=True):
+    """Try for leases that were lost, as they may be free: the store was away, or has lost its memory."""
 
 
 class InboxActor(Actor):
@@ -71,6 +72,9 @@ class InboxActor(Actor):
         self._log = log
         self._looking = False  # a Look is on its way
         self._control_rung = True
+        self._regaining = False  # a Regain is on its way
+        self._leases = Leases(inbox, owner, log)
+        self._broadcasts = Broadcasts(inbox, log)
         self._failing: set[str] = set()  # what the store could not be asked for, when it was asked last
 
     async def start(self, ctx: Context) -> None:
@@ -82,7 +86,8 @@ class InboxActor(Actor):
             lane.rung = True
             self._inbox.subscriptions.append(self._doorbell.subscribe(lane.queue, self._ringer(lane)))
         self._inbox.subscriptions.append(self._doorbell.subscribe(self._owner.bot_id, self._ring_control))
-        await self._renew()
+        self._inbox.subscriptions.append(self._doorbell.on_broadcast(self._broadcasts.receive))
+        await self._renew_and_go_on()
         self._look_soon()
 
     async def handle(self, message: Any) -> None:
@@ -91,8 +96,12 @@ class InboxActor(Actor):
             case Look():
                 self._looking = False
                 await self._look()
-            case Renew():
+            case Regain():
+                self._regaining = False
                 await self._renew()
+                self._look_soon()
+            case Renew():
+                await self._renew_and_go_on()
                 # A doorbell that has failed rings nobody: without it messages are late, and not lost.
                 for lane in self._inbox.lanes:
                     lane.rung = True
@@ -108,19 +117,20 @@ class InboxActor(Actor):
 
     async def _look(self) -> None:
         lanes = [lane for lane in self._inbox.lanes if lane.leased and self._wants(lane)]
-        commands = [_next_step(lane, self._owner, take=not self._inbox.ended) for lane in lanes]
+        commands = [next_step(lane, self._owner, take=not self._inbox.ended) for lane in lanes]
         controls = [TakeControl(self._owner.bot_id)] if self._control_rung else []
         # A bell that rings while the store is asked rings for the next look.
         self._control_rung = False
         for lane in lanes:
             lane.rung = False
-        answers = await _ask(self._backend, [*controls, *commands])
+        answers = await self._ask([*controls, *commands])
         # What was taken is known to nobody else: it is carried out before anything can cut this short.
         for taken in answers[: len(controls)]:
             self._carry_out(taken)
         for lane, answer in zip(lanes, answers[len(controls) :], strict=True):
             if isinstance(answer, LeaseLost):
-                self._stand_by(lane, None)
+                lane.leased_until = 0.0  # to somebody else, or the store has lost its memory
+                self._regain()
             elif isinstance(answer, Exception):
                 lane.rung = True
             else:
@@ -159,7 +169,7 @@ class InboxActor(Actor):
                 fallback_id=claim.name,
                 source=claim.source,
                 tries=claim.tries,
-                redelivered=claim.tries > 1 or claim.doubtful,
+                redelivered=claim.tries > 1 or claim.doubtful or self._is_doubtful(claim),
                 received_at=claim.stored_at,
             )
         except MalformedMessage as error:
@@ -177,34 +187,20 @@ class InboxActor(Actor):
             self._log.warning("admin", f"Delivering {message.id} to bot {bot_id} again, try {message.tries}")
         self._inbox.arrived()
 
-    async def _renew(self) -> None:
-        lanes = self._inbox.lanes
-        # Counted from before the store was asked: our lease never ends later than the store's.
-        asked_at = anyio.current_time()
-        answers = await _ask(self._backend, [AcquireLease(lane.queue, self._owner) for lane in lanes])
-        for lane, answer in zip(lanes, answers, strict=True):
-            if answer is None:
-                self._hold(lane, asked_at)
-            elif isinstance(answer, Owner):
-                self._stand_by(lane, answer)
-        failed = self._report("leases", answers)
+    def _is_doubtful(self, claim: Claim) -> bool:
+        # While a store is away nobody can tell whether it has a twin of a message older than this bot.
+        return not self._inbox.past_known and claim.stored_at < self._inbox.began
+
+    async def _renew_and_go_on(self) -> None:
+        failed = await self._renew()
         self._ctx.tell_after(RETRY_S if failed else RENEW_EVERY_S, Renew())
 
-    def _hold(self, lane: Lane, since: float) -> None:
-        if not lane.leased and lane.phase is Phase.READY:
-            lane.forget()  # whoever had the lease in between may have shown it
-        if lane.standing_by:
-            lane.standing_by = False
-            self._log.info("admin", f"Bot {self._owner.bot_id} serves {lane.queue} now")
-        lane.leased_until = since + LEASE_TTL_S
+    async def _renew(self) -> bool:
+        """Renew the leases. Returns whether a store failed at that."""
+        return self._report("leases", await self._leases.renew(self._ask))
 
-    def _stand_by(self, lane: Lane, owner: Owner | None) -> None:
-        served_before, lane.leased_until = lane.leased_until > 0, 0.0
-        if not lane.standing_by:
-            lane.standing_by = True
-            say = self._log.warning if served_before else self._log.info
-            who = owner or "Somebody else"
-            say("admin", f"{who} serves {lane.queue}: bot {self._owner.bot_id} stands by")
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        return await ask(self._backend, commands)
 
     def _carry_out(self, taken: Any) -> None:
         if isinstance(taken, Exception):
@@ -223,7 +219,7 @@ class InboxActor(Actor):
 
     def _report(self, asked_for: str, answers: Sequence[Any]) -> bool:
         """Say once when the store cannot be asked, and once when it can again. Returns whether it failed."""
-        errors = [a for a in answers if isinstance(a, Exception) and not isinstance(a, LeaseLost)]
+        errors = failures(answers)
         failed_before = bool(self._failing)
         if errors:
             self._failing.add(asked_for)
@@ -243,50 +239,21 @@ class InboxActor(Actor):
             self._looking = True
             self._ctx.tell(Look())
 
+    def _regain(self) -> None:
+        if not self._regaining:
+            self._regaining = True
+            self._ctx.tell(Regain())
+
     def _ringer(self, lane: Lane) -> Callable[[], None]:
         def ring() -> None:
             lane.rung = True
-            self._look_soon()
+            if lane.leased:
+                self._look_soon()
+            elif not lane.standing_by:
+                self._regain()
 
         return ring
 
     def _ring_control(self) -> None:
         self._control_rung = True
         self._look_soon()
-
-
-async def leave(inbox: Inbox, owner: Owner, backend: Ref, log: Log) -> None:
-    """Settle what can be settled, and give the leases up; what `main` left unhandled stays in flight.
-
-    Args:
-        inbox: the inbox.
-        owner: whose leases they are.
-        backend: the backend actor.
-        log: where failures are told.
-    """
-    commands: list[Command] = []
-    for lane in inbox.lanes:
-        if lane.phase in (Phase.DONE, Phase.MALFORMED):
-            commands.append(_next_step(lane, owner, take=False))
-        elif lane.phase is Phase.READY and lane.claim is not None:
-            commands.append(ReturnMessage(lane.queue, owner.instance, lane.claim.token))
-    # Not in one batch: a command that has to be tried again would find its lease released.
-    releases: list[Command] = [ReleaseLease(lane.queue, owner.instance) for lane in inbox.lanes]
-    answers = [*await _ask(backend, commands), *await _ask(backend, releases)]
-    inbox.left = True
-    errors = [a for a in answers if isinstance(a, Exception) and not isinstance(a, LeaseLost)]
-    if errors:
-        log.error(
-            "admin",
-            f"The inbox of bot {owner.bot_id} stopped before the store knew all: {describe(errors[0])}",
-        )
-
-
-def _next_step(lane: Lane, owner: Owner, *, take: bool) -> Command:
-    if lane.phase is Phase.MALFORMED and lane.claim is not None:
-        return BuryMessage(lane.queue, owner.instance, lane.claim.token, lane.problem, malformed=True)
-    return NextMessage(lane.queue, owner.instance, f"{owner.instance}-{lane.attempt}", lane.done(), take)
-
-
-async def _ask(backend: Ref, commands: Sequence[Command]) -> list[Any]:
-    return await backend.ask_all(commands, timeout=TIMEOUT_S) if commands else []

@@ -6,17 +6,19 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
+import msgspec
 
 from botvisor.config import Settings, in_kubernetes
 
-from .errors import ActorError, BotIdTaken, StartFailed, StoreError, UnsafeDirectory
+from .errors import BotIdTaken, StartFailed, StoreAway, UnsafeDirectory
 from .logs import Log
-from .process import Owner, host, new_instance, own
+from .process import Owner, gone, host, new_instance, own
 from .ref import Ref
 from .room import canonical_room
-from .store import AcquireLease, Queue, ReleaseLease
+from .store import AcquireLease, Queue, ReleaseLease, StoreName
 from .wire import valid_bot_id
 
 _TIMEOUT_S = 5.0
@@ -33,20 +35,21 @@ async def acquire(given: str | None, settings: Settings, taken: set[str], backen
         settings: hold `BOT_ID`.
         taken: the ids of this supervisor's bots; the new one is added.
         backend: the backend actor.
-        log: where it is said that the lease could not be asked for.
+        log: where it is said that the lease could not be asked for, or that its holder may be dead.
 
     Returns:
-        The owner record of the new bot.
+        The owner record of the new bot. Where the given id's holder may be dead, its lease is not taken yet.
 
     Raises:
         BotIdTaken: when another live bot has the given id.
         StartFailed: when the leases are in an unsafe directory.
         ValueError: when the given id is not a valid one.
     """
+    claims = _Claims(settings, taken, backend, log)
     if given is not None:
         if given in taken:
             raise BotIdTaken(given, "another bot of this process")
-        other, owner = await _try(given, taken, backend, log)
+        other, owner = await claims.claim(given, stands_by=True)
         if other is not None:
             raise BotIdTaken(given, str(other))
         return owner
@@ -54,7 +57,7 @@ async def acquire(given: str | None, settings: Settings, taken: set[str], backen
         for bot_id in _numbered(base):
             if bot_id in taken:
                 continue
-            other, owner = await _try(bot_id, taken, backend, log)
+            other, owner = await claims.claim(bot_id, stands_by=settings.bot_id is not None)
             if other is None:
                 return owner
             if _is_ours(other):
@@ -74,44 +77,93 @@ def queues(owner: Owner, room_url: str, settings: Settings) -> list[Queue]:
         settings: tell whether rooms differ in the case of their path.
     """
     pid = str(owner.pid)
-    found = [Queue("bot", owner.bot_id)]
+    found = _in_stores(Queue("bot", owner.bot_id), settings)
     if pid not in (owner.bot_id, "1"):  # every container has a pid 1
-        found.append(Queue("bot", pid))
+        found += _in_stores(Queue("bot", pid), settings)
     if room_url:
         canonical = canonical_room(room_url, lower_path=settings.canonicalize_lower_path)
-        found += [Queue("room", room) for room in dict.fromkeys((room_url, canonical))]
-        found.append(Queue("pre-spawn", canonical))
+        for room in dict.fromkeys((room_url, canonical)):
+            forms = _in_stores(Queue("room", room), settings)
+            # On files a room has one queue, however its URL is written.
+            found += [queue for queue in forms if room == canonical or queue.store != "file"]
+        found += _in_stores(Queue("pre-spawn", canonical), settings)
     return found
 
 
-async def _give_up(owner: Owner, queue: Queue, backend: Ref) -> None:
-    # It may have been ours already. Nothing is raised, and it does not take long.
-    with anyio.CancelScope(shield=True):
-        await backend.ask_all([ReleaseLease(queue, owner.instance)], timeout=_RELEASE_TIMEOUT_S)
+def _in_stores(queue: Queue, settings: Settings) -> list[Queue]:
+    """Return a queue as it is in each store that the bot drains."""
+    if not settings.use_redis:
+        return [queue]
+    stores: tuple[StoreName, ...] = ("redis", "file") if settings.file_fallback else ("redis",)
+    return [msgspec.structs.replace(queue, store=store) for store in stores]
 
 
-async def _try(bot_id: str, taken: set[str], backend: Ref, log: Log) -> tuple[Owner | None, Owner]:
-    """Return who else has an id, or None, and the bot's own record."""
-    if not valid_bot_id(bot_id):
-        raise ValueError(f"a bot id is 1 to 128 of A-Z a-z 0-9 . _ : -, not {bot_id!r}")
-    owner, queue = own(bot_id, new_instance()), Queue("bot", bot_id)
-    taken.add(bot_id)
-    other: Owner | None = None
-    try:
-        other = await backend.ask(AcquireLease(queue, owner), timeout=_TIMEOUT_S)
-    except UnsafeDirectory as error:
-        taken.discard(bot_id)
-        raise StartFailed(f"{bot_id}/inbox", error) from error
-    except (StoreError, ActorError) as error:
-        # The call goes on without a store; the inbox tries for the lease again.
-        log.warning("admin", f"Could not ask whether bot id {bot_id} is free: {error}")
-    except BaseException:
-        taken.discard(bot_id)
-        await _give_up(owner, queue, backend)
-        raise
-    if other is not None:
-        taken.discard(bot_id)
-    return other, owner
+class _Claims:
+    """Claims ids: each in all the stores that a bot drains.
+
+    Args:
+        settings: tell which stores those are.
+        taken: the ids of this supervisor's bots.
+        backend: the backend actor.
+        log: where it says what is uncertain.
+    """
+
+    def __init__(self, settings: Settings, taken: set[str], backend: Ref, log: Log) -> None:
+        self._settings = settings
+        self._taken = taken
+        self._backend = backend
+        self._log = log
+
+    async def claim(self, bot_id: str, *, stands_by: bool) -> tuple[Owner | None, Owner]:
+        """Return who else has an id, or None, and the bot's own record.
+
+        Args:
+            bot_id: the id.
+            stands_by: start beside a holder that may be dead, as it cannot be judged from here.
+        """
+        if not valid_bot_id(bot_id):
+            raise ValueError(f"a bot id is 1 to 128 of A-Z a-z 0-9 . _ : -, not {bot_id!r}")
+        owner, queues = own(bot_id, new_instance()), _in_stores(Queue("bot", bot_id), self._settings)
+        self._taken.add(bot_id)
+        free = False
+        try:
+            answers = await self._backend.ask_all(
+                [AcquireLease(queue, owner) for queue in queues], timeout=_TIMEOUT_S
+            )
+            other = self._judge(bot_id, queues, answers, stands_by=stands_by)
+            free = other is None
+        finally:
+            if not free:
+                self._taken.discard(bot_id)
+                await self._give_up(owner, queues)
+        return other, owner
+
+    def _judge(
+        self, bot_id: str, queues: list[Queue], answers: list[Any], *, stands_by: bool
+    ) -> Owner | None:
+        for queue, answer in zip(queues, answers, strict=True):
+            if isinstance(answer, UnsafeDirectory):
+                raise StartFailed(f"{bot_id}/inbox", answer) from answer
+            if isinstance(answer, Owner):
+                # A lease on files is a lock: whoever holds it lives. On Redis one outlives its holder.
+                if queue.store == "redis" and stands_by and gone(answer) is None:
+                    self._log.warning(
+                        "admin",
+                        f"{answer} holds bot id {bot_id}, and may be dead: the inbox stands by until its "
+                        "lease has run out",
+                    )
+                    continue
+                return answer
+            if isinstance(answer, Exception) and not isinstance(answer, StoreAway):
+                # The call goes on without a store; the inbox tries for the lease again.
+                self._log.warning("admin", f"Could not ask whether bot id {bot_id} is free: {answer}")
+        return None
+
+    async def _give_up(self, owner: Owner, queues: list[Queue]) -> None:
+        # One may have been ours already. Nothing is raised, and it does not take long.
+        with anyio.CancelScope(shield=True):
+            releases = [ReleaseLease(queue, owner.instance) for queue in queues]
+            await self._backend.ask_all(releases, timeout=_RELEASE_TIMEOUT_S)
 
 
 def _bases(settings: Settings) -> Iterator[str]:

@@ -10,10 +10,10 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from botvisor.actors.backend.actor import BackendActor
-from botvisor.actors.backend.retry import RetryingStore
 from botvisor.actors.heartbeat import HeartbeatActor
 from botvisor.actors.identity import IdentityActor
-from botvisor.actors.inbox import InboxActor, leave
+from botvisor.actors.inbox import InboxActor
+from botvisor.actors.lane_steps import leave
 from botvisor.config import Settings
 
 from . import bot_id as ids
@@ -25,11 +25,11 @@ from .errors import SupervisorStopped, collapse
 from .handle import BotHandle, Significant, SupervisedMain
 from .health import Health
 from .identities import Identities, IdentityCache
-from .inbox import Inbox, Lane
-from .logs import Log
+from .inbox import Inbox
+from .lane import Lane
 from .main import Main, MainTask, takes_bot
 from .restart import Policy
-from .store import Doorbell, Store
+from .storage import Storage
 from .supervisor import Supervisor
 from .task_child import TaskChild
 from .vitals import Vitals
@@ -37,34 +37,26 @@ from .vitals import Vitals
 BACKEND_CAPACITY = 8192
 _CLOSE_TIMEOUT_S = 1.0
 
-Close = Callable[[], None]
-
 
 class BotSupervisor:
     """Runs bots, and what they share: the supervisor, the backend actor and the doorbell.
 
     Args:
         settings: the settings of the process.
-        store: where everything is kept.
-        doorbell: tells when something came.
-        log: where everything is said.
-        close: lets go of what the store still holds; called in a thread, once everything has stopped.
+        storage: where everything is kept.
     """
 
-    def __init__(
-        self, settings: Settings, store: Store, doorbell: Doorbell, log: Log, close: Close = lambda: None
-    ) -> None:
+    def __init__(self, settings: Settings, storage: Storage) -> None:
         self.settings = settings
-        self.log = log
+        self.log = log = storage.log
         self.core = Supervisor(log.event)
-        self._health = Health(self.core, log.backend, settings.heartbeat_interval_s)
+        self._storage = storage
+        self._health = Health(self.core, storage, settings.heartbeat_interval_s)
         self.ended = anyio.Event()
         self._closed = anyio.Event()
-        self._doorbell = doorbell
-        self._close = close
         self._cell = Cell(
             "backend",
-            lambda: BackendActor(RetryingStore(store, log), log),
+            lambda: BackendActor(storage.store, log),
             self.core.timers,
             capacity=BACKEND_CAPACITY,
         )
@@ -72,6 +64,7 @@ class BotSupervisor:
         self._handles: dict[str, BotHandle] = {}
         self._taken_ids: set[str] = set()
         self._stopping = False
+        storage.on_mode.append(self._tell_mode)
         self._open = anyio.CancelScope()
         self._group: TaskGroup
 
@@ -182,7 +175,8 @@ class BotSupervisor:
         try:
             with self._open:
                 await self.core.start(self._cell, Policy())
-                await self.core.start(TaskChild("doorbell", self._doorbell.run), Policy())
+                for name, run in self._storage.children.items():
+                    await self.core.start(TaskChild(name, run), Policy())
                 started()
                 await anyio.sleep_forever()
         finally:
@@ -190,6 +184,10 @@ class BotSupervisor:
                 await self.core.shutdown("the supervisor was closed")
                 await self._close_store()
                 self._closed.set()
+
+    def _tell_mode(self) -> None:
+        for handle in self._handles.values():
+            handle.vitals.on_change()
 
     def _runs(self, handle: BotHandle) -> None:
         handle.vitals.running = True
@@ -213,7 +211,7 @@ class BotSupervisor:
         if self._stopping:
             raise SupervisorStopped
         owner = await ids.acquire(given_id, self.settings, self._taken_ids, self.backend, self.log)
-        inbox, cache = Inbox(), IdentityCache()
+        inbox, cache, doorbell = Inbox(), IdentityCache(), self._storage.doorbell
         inbox.lanes = [Lane(queue) for queue in ids.queues(owner, room_url, self.settings)]
         began = time.monotonic()
         vitals = Vitals(owner, room_url, lambda: self._health.probe(owner.bot_id, began))
@@ -223,7 +221,7 @@ class BotSupervisor:
                 vitals, self.backend, self.settings.heartbeat_interval_s, self.log
             ),
             "inbox": lambda: InboxActor(
-                inbox, owner, self.backend, self._doorbell, lambda c: self._control(handle, c), self.log
+                inbox, owner, self.backend, doorbell, lambda c: self._control(handle, c), self.log
             ),
         }
         limit_s, timers = policy.start_timeout, self.core.timers
@@ -242,6 +240,7 @@ class BotSupervisor:
                 handle.fail(record.error, f"{record.name} used up its restarts")
 
         self._handles[handle.id] = handle
+        handle.at_end.append(doorbell.on_identity_changed(room_url, cache.changed))
         try:
             for cell in cells.values():
                 if handle.stopping or self._stopping:
@@ -263,6 +262,8 @@ class BotSupervisor:
     async def _forget(self, handle: BotHandle) -> None:
         """End a bot for good: nothing of it is left, whatever became of its actors."""
         handle.bot.inbox.unsubscribe()
+        while handle.at_end:
+            handle.at_end.pop()()
         try:
             if not handle.bot.inbox.left:  # its actor was between two incarnations, or did not start
                 await leave(handle.bot.inbox, handle.vitals.owner, self.backend, self.log)
@@ -273,7 +274,7 @@ class BotSupervisor:
 
     async def _close_store(self) -> None:
         with anyio.move_on_after(_CLOSE_TIMEOUT_S):
-            await anyio.to_thread.run_sync(self._close, abandon_on_cancel=True)
+            await self._storage.aclose()
 
     def _control(self, handle: BotHandle, control: Control) -> None:
         if control.arguments.get("instance") not in (None, handle.vitals.owner.instance):

@@ -119,6 +119,10 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached or cannot write just now; trying again may help."""
 
 
+class StoreAway(StoreUnavailable):
+    """The store is known to be away, which has been said: whoever can wait for it does."""
+
+
 class UnsafeDirectory(StoreError):
     """A directory could be read or changed by somebody else.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -108,6 +108,7 @@ class BotHandle:
         self.vitals = vitals
         self.outcome = Outcome()
         self.finished = anyio.Event()
+        self.at_end: list[Callable[[], None]] = []  # what is called when nothing of the bot is left
         self._supervisor = supervisor
         self._actors = actors
         self._grace_s = grace_s

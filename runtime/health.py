@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from .child import State
+from .storage import Storage
 from .supervisor import Supervisor
 
-SHARED = ("backend", "doorbell")  # what all bots of a supervisor depend on
 _LEDGER_ENTRIES = 4
 
 
@@ -20,13 +20,14 @@ class Health:
 
     Args:
         supervisor: the supervisor.
-        backend: where everything is kept, in a word.
+        storage: where everything is kept.
         interval_s: seconds between two heartbeats of a bot.
     """
 
-    def __init__(self, supervisor: Supervisor, backend: str, interval_s: float) -> None:
+    def __init__(self, supervisor: Supervisor, storage: Storage, interval_s: float) -> None:
         self._supervisor = supervisor
-        self._backend = backend
+        self._storage = storage
+        self._shared = ("backend", *storage.children)  # what all bots of a supervisor depend on
         self._interval_s = interval_s
         self._lags_s = [0.0, 0.0]
         self._lags_turn_at = 0.0
@@ -39,15 +40,18 @@ class Health:
             began: when it was started, on the clock of `time.monotonic`.
         """
         prefix, supervisor = f"{bot_id}/", self._supervisor
-        names = [*SHARED, *supervisor.names(prefix)]
+        store = self._storage.state()
+        mode = store.pop("mode")
+        names = [*self._shared, *supervisor.names(prefix)]
         resting = [name for name in names if supervisor.state(name) in (State.PARKED, State.BACKING_OFF)]
-        ledger = [e for e in supervisor.ledger.entries() if e.actor in SHARED or e.actor.startswith(prefix)]
+        ledger = [e for e in supervisor.ledger.entries() if self._concerns(e.actor, prefix)]
         waiting = {name.removeprefix(prefix): supervisor.waiting(name) for name in names}
         health = {
             "lag_ms": round(self._lag_s() * 1000, 1),
             "mailboxes": {name: depth for name, (depth, _) in waiting.items() if depth},
             "oldest_message_s": round(max(oldest_s for _, oldest_s in waiting.values()), 3),
-            "backend": self._backend,
+            "backend": mode,
+            "store": store,
             "resting": resting,
             "restarts": supervisor.ledger.restarts(prefix),
             "ledger": [msgspec.to_builtins(entry) for entry in ledger[-_LEDGER_ENTRIES:]],
@@ -55,7 +59,10 @@ class Health:
             "cpu_s": round(time.process_time(), 2),
             "pid": os.getpid(),
         }
-        return health, bool(resting)
+        return health, bool(resting) or mode != self._storage.home
+
+    def _concerns(self, actor: str, prefix: str) -> bool:
+        return actor in self._shared or actor.startswith(prefix)
 
     def _lag_s(self) -> float:
         # The worst of the last one or two intervals, for whichever bot asks, and however often.

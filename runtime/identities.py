@@ -26,6 +26,7 @@ class IdentityCache:
     """What was read and written lately. It outlives the identity actor's incarnations."""
 
     def __init__(self) -> None:
+        self.changes = 0  # how often `changed` was called
         self._entries: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
 
     def get(self, participant_id: str) -> Identity | None:
@@ -45,9 +46,13 @@ class IdentityCache:
         if len(self._entries) > _CACHED_ENTRIES:
             self._entries.popitem(last=False)
 
-    def drop(self, participant_id: str) -> None:
-        """Forget an identity: somebody changed it."""
-        self._entries.pop(participant_id, None)
+    def changed(self, participant_id: str | None) -> None:
+        """Forget an identity that somebody changed; None stands for all of them."""
+        self.changes += 1
+        if participant_id is None:
+            self._entries.clear()
+        else:
+            self._entries.pop(participant_id, None)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -1,4 +1,4 @@
-"""The inbox as `main` reads it, and what is known of each of its queues.
+"""The inbox as `main` reads it.
 
 It outlives the inbox actor's incarnations: nothing that was claimed, shown or handled is forgotten when that
 actor restarts.
@@ -6,9 +6,9 @@ actor restarts.
 
 from __future__ import annotations
 
-import enum
+import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +18,12 @@ import msgspec
 
 from . import tasks
 from .errors import BotvisorError
+from .lane import NO_QUEUE, Lane, Phase
 from .messages import AdminMessage
-from .store import Claim, Done, Queue
+from .store import Past, Queue
+from .wire import id_digest
 
+_ANNOUNCED = 100
 _REMEMBERED = 10_000  # ids; the store remembers the rest
 
 
@@ -29,75 +32,6 @@ class ConcurrentReader(BotvisorError):
 
     def __str__(self) -> str:
         return "another task reads this inbox already: let one task read, and hand the messages on"
-
-
-class Phase(enum.Enum):
-    """Where the message in flight of a queue stands."""
-
-    EMPTY = "nothing is in flight"
-    READY = "claimed, and nobody was shown it"
-    HELD = "a reader has it"
-    DONE = "handled, and the store is to be told"
-    LOST = "its reader died: to be claimed again"
-    MALFORMED = "claimed, and cannot be understood: to be put into quarantine"
-
-
-class Lane:
-    """One queue of the inbox, with at most one message in flight.
-
-    Args:
-        queue: the queue.
-    """
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self.phase = Phase.EMPTY
-        self.rung = True
-        self.leased_until = 0.0
-        self.standing_by = False
-        self.attempt = 0
-        self.claim: Claim | None = None
-        self.message: AdminMessage | None = None
-        self.problem = ""
-
-    @property
-    def leased(self) -> bool:
-        """Whether the lease is ours for sure: past its time somebody else may have it."""
-        return self.leased_until > anyio.current_time()
-
-    def put(self, claim: Claim, message: AdminMessage) -> None:
-        """Take a claimed message in, for a reader."""
-        self.claim = claim
-        self.message = message
-        self.phase = Phase.READY
-
-    def refuse(self, claim: Claim, problem: str) -> None:
-        """Take a claimed message in that nobody can be shown."""
-        self.claim = claim
-        self.message = None
-        self.problem = problem
-        self.phase = Phase.MALFORMED
-
-    def finish(self, *, handled: bool) -> None:
-        """End a message's time with its reader."""
-        self.phase = Phase.DONE if handled else Phase.LOST
-        self.attempt += not handled
-
-    def done(self) -> Done | None:
-        """Return what the store is to acknowledge, if there is something."""
-        if self.phase is not Phase.DONE or self.claim is None or self.message is None:
-            return None
-        return Done(self.claim.token, self.message.id)
-
-    def clear(self) -> None:
-        """Nothing is in flight."""
-        self.phase = Phase.EMPTY
-        self.claim = self.message = None
-
-    def forget(self) -> None:
-        """What is in flight is not known any more: the store is to be asked."""
-        self.clear()
-        self.rung = True
 
 
 class Inbox:
@@ -114,12 +48,16 @@ class Inbox:
         self.ended = False
         self.left = False  # the store was told all, and the leases were given up
         self.handled = 0
+        self.began = time.time()
+        self.past_known = False  # every queue's past was read since a lease was gained
         self.on_change: Callable[[], None] = lambda: None
         self.subscriptions: list[Callable[[], None]] = []
         self._held: Lane | None = None
         self._holder: Any = None  # the task that has it; None when that cannot be told
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
         self._arrival: anyio.Event | None = None
+        self._past: dict[Queue, Past] = {}
+        self._announced: deque[AdminMessage] = deque(maxlen=_ANNOUNCED)
         self._handled_ids: OrderedDict[str, None] = OrderedDict()
         self._shown_ids: OrderedDict[str, None] = OrderedDict()
 
@@ -183,8 +121,21 @@ class Inbox:
             self.subscriptions.pop()()
 
     def was_handled(self, message_id: str) -> bool:
-        """Return whether this bot has handled a message of that id, as far as it remembers."""
-        return message_id in self._handled_ids
+        """Return whether a message of that id was handled, by this bot or who served its queues before."""
+        if message_id in self._handled_ids:
+            return True
+        digest = id_digest(message_id)
+        return any(digest in past.handled for past in self._past.values())
+
+    def learn(self, queue: Queue, past: Past) -> None:
+        """Take in what became of a queue's messages before."""
+        self._past[queue] = past
+
+    def announce(self, message: AdminMessage) -> None:
+        """Take in a message that no queue holds, unless it was shown already. The oldest of many are lost."""
+        if not self.ended and message.id not in self._shown_ids and not self.was_handled(message.id):
+            self._announced.append(message)
+            self.arrived()
 
     def _settle_before(self, reader: Any) -> None:
         if self._arrival is not None:
@@ -205,6 +156,10 @@ class Inbox:
                 self.on_change()
             elif lane.leased:
                 return lane
+        if self._announced:
+            lane = Lane(NO_QUEUE)
+            lane.message = self._announced.popleft()
+            return lane
         return None
 
     def _hand_out(self, lane: Lane, message: AdminMessage, reader: Any) -> AdminMessage:
@@ -214,12 +169,16 @@ class Inbox:
         if self._holder is not None and reader not in self._watched:
             self._watched.add(reader)
             tasks.on_end(reader, lambda: self._holder_ended(reader))
-        if not message.redelivered and self._may_have_been_shown(message.id):
+        if not message.redelivered and self._may_have_been_shown(lane, message.id):
             message = lane.message = msgspec.structs.replace(message, redelivered=True)
         _remember(self._shown_ids, message.id)
         return message
 
-    def _may_have_been_shown(self, message_id: str) -> bool:
+    def _may_have_been_shown(self, lane: Lane, message_id: str) -> bool:
+        digest = id_digest(message_id)
+        for queue, past in self._past.items():
+            if digest in past.dead or (digest == past.in_flight and queue != lane.queue):
+                return True
         twins = [lane.message for lane in self.lanes if lane.message and lane.message.id == message_id]
         return message_id in self._shown_ids or any(twin.redelivered for twin in twins)
 

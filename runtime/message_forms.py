@@ -19,7 +19,10 @@ TEXT_FIELDS = ("message", "prompt")
 SENDER_ID_FIELDS = ("sender_id", "senderId")
 SENDER_NAME_FIELDS = ("sender_name", "senderName")
 ROOM_FIELDS = ("room_url", "roomUrl")
+BOT_FIELDS = ("bot_pid", "botPid")
 MODE_FIELDS = ("mode",)
+# A durable message that its sender has sent again: it may have been shown before.
+RESENT_FIELD = "resent"
 # A dashboard names its administrator once, and says what it wants in place of a text.
 ADMINISTRATOR_FIELD = "fromAdmin"
 ACTION_FIELD = "action"
@@ -107,6 +110,11 @@ def read_mode(fields: dict[str, Any]) -> Mode:
 def read_room(fields: dict[str, Any]) -> str:
     """Return the URL of the room that the message names, or an empty text."""
     return _scalar(_candidates(fields, ROOM_FIELDS)) or ""
+
+
+def read_bot(fields: dict[str, Any]) -> str:
+    """Return the pid or the id of the bot that the message names, or an empty text."""
+    return _scalar(_candidates(fields, BOT_FIELDS)) or ""
 
 
 def read_timestamp(value: Any, received_at: float) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from .errors import MalformedMessage
 from .message_forms import (
+    RESENT_FIELD,
     Mode,
     iso_utc,
     parse_object,
@@ -91,7 +92,7 @@ def decode_message(
         timestamp=read_timestamp(fields.get("timestamp"), received_at),
         room_url=read_room(fields),
         data=fields,
-        redelivered=redelivered,
+        redelivered=redelivered or outer.get(RESENT_FIELD) is True,
         tries=tries,
         source=source,
     )

@@ -6,7 +6,7 @@ A store is handed a batch and answers each command with its result or an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -92,10 +92,59 @@ class CleanUpIdentities(Command, frozen=True):
 
 
 class PushMessage(QueueCommand, frozen=True):
-    """Put a message at a queue's tail. Result: where it is stored, such as ``redis`` or ``spool@host``."""
+    """Put a message at a queue's tail. Result: where it is stored, such as ``redis`` or ``spool@host``.
+
+    Args:
+        message_id: its id.
+        raw: its bytes.
+        durable: leave a mark beside it that shows that this store still knows it; see `IsKept`.
+        elsewhere: while Redis is away, take this host's spool also for who is not served on this host.
+    """
 
     message_id: str
     raw: bytes
+    durable: bool = False
+    elsewhere: bool = True
+
+
+class IsKept(QueueCommand, frozen=True):
+    """Tell whether a store still has the mark of a durable message. Result: bool."""
+
+    message_id: str
+
+
+class IsServed(QueueCommand, frozen=True):
+    """Tell whether a bot seems to serve a queue: by a lease or a fresh heartbeat. Result: bool."""
+
+
+class Broadcast(Command, frozen=True):
+    """Send a message to every bot that listens just now, best effort. Result: how many connections got it."""
+
+    raw: bytes
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What became of a queue's messages lately; ids stand there by their `botvisor.wire.id_digest`.
+
+    Args:
+        handled: were handled.
+        dead: were given up.
+        in_flight: was claimed by somebody else than who asks, and perhaps shown; empty if there is none.
+    """
+
+    handled: frozenset[str] = frozenset()
+    dead: frozenset[str] = frozenset()
+    in_flight: str = ""
+
+
+class ReadPast(QueueCommand, frozen=True):
+    """Read what became of a queue's messages, its newest 10,000, lease or not. Result: `Past`.
+
+    Args:
+        instance: who asks.
+    """
+
+    instance: str
 
 
 class AcquireLease(QueueCommand, frozen=True):
@@ -231,29 +280,5 @@ class Store(Protocol):
         Returns:
             For each command its result, or the exception that it ended with (a `StoreError` where it is
             expected). The method itself raises only when it is cancelled.
-        """
-        ...
-
-
-class Doorbell(Protocol):
-    """Tells who waits that something came. A ring may be spurious; every arrival is followed by a ring."""
-
-    def subscribe(self, target: Queue | str, ring: Callable[[], None]) -> Callable[[], None]:
-        """Call `ring` when something comes for a queue, or for a bot's control (its id).
-
-        Args:
-            target: a queue, or a bot's id for its control objects.
-            ring: called on the event loop; it must neither block nor raise.
-
-        Returns:
-            A function that ends the subscription.
-        """
-        ...
-
-    async def run(self, started: Callable[[], None]) -> None:
-        """Ring until cancelled; ring everyone once at the start, for what came before.
-
-        Args:
-            started: to be called when it watches.
         """
         ...

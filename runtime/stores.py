@@ -2,25 +2,71 @@
 
 from __future__ import annotations
 
+import functools
+
+import anyio.to_thread
+
 from botvisor.actors.backend.doorbell import SpoolDoorbell
 from botvisor.actors.backend.files import FileStore
 from botvisor.config import Settings
 
 from .bot_supervisor import BotSupervisor
-from .errors import SettingsError
+from .doorbell import Doorbell
 from .logs import Log
+from .storage import Run, Storage, plain_storage
 
 
 def new_supervisor(settings: Settings) -> BotSupervisor:
     """Return a supervisor over the store that the settings ask for; it does not run yet.
 
     Raises:
-        SettingsError: when this version has no such store.
+        SettingsError: when Redis cannot be used as the settings say.
     """
-    if settings.use_redis:
-        raise SettingsError(
-            ["USE_REDIS: Redis is not supported by this version yet: unset it, or set it to false"]
-        )
+    return BotSupervisor(settings, _on_redis(settings) if settings.use_redis else _on_files(settings))
+
+
+def _on_files(settings: Settings) -> Storage:
     log = Log("file")
-    store = FileStore(settings, notify=lambda level, text: getattr(log, level.lower())("client", text))
-    return BotSupervisor(settings, store, SpoolDoorbell(store.spool), log, close=store.close)
+    store = FileStore(settings, notify=functools.partial(_tell, log))
+    close = functools.partial(anyio.to_thread.run_sync, store.close, abandon_on_cancel=True)
+    return plain_storage(store, SpoolDoorbell(store.spool), log, close)
+
+
+def _on_redis(settings: Settings) -> Storage:
+    # hiredis and what goes with it are of no use to who keeps to files.
+    from botvisor.actors.backend.both_doorbells import BothDoorbells
+    from botvisor.actors.backend.failover import FailoverStore
+    from botvisor.actors.backend.redis import RedisStore
+    from botvisor.actors.backend.redis_doorbell import RedisDoorbell
+    from botvisor.actors.backend.redis_endpoint import endpoint_of
+
+    log = Log("redis")
+    notify = functools.partial(_tell, log)
+    endpoint = endpoint_of(settings)
+    for warning in endpoint.warnings:
+        log.warning("client", warning)
+    redis = RedisStore(endpoint, notify, connect_timeout_s=settings.redis_connect_timeout_s)
+    files = FileStore(settings, notify) if settings.file_fallback else None
+    store = FailoverStore(redis, files, log, command_timeout_s=settings.redis_command_timeout_s)
+    bell = RedisDoorbell(
+        endpoint, store.look, notify=notify, connect_timeout_s=settings.redis_connect_timeout_s
+    )
+    doorbell: Doorbell = bell
+    children: dict[str, Run] = {"failover": store.run, "redis-doorbell": bell.run}
+    if files is not None:
+        spool_bell = SpoolDoorbell(files.spool)
+        doorbell, children["doorbell"] = BothDoorbells(bell, spool_bell), spool_bell.run
+    return Storage(
+        store=store,
+        doorbell=doorbell,
+        log=log,
+        state=store.state,
+        home="redis",
+        on_mode=store.on_mode,
+        children=children,
+        aclose=store.aclose,
+    )
+
+
+def _tell(log: Log, level: str, text: str) -> None:
+    getattr(log, level.lower())("client", text)

@@ -215,5 +215,10 @@ def identity_path(room_url: str, participant_id: str) -> str:
     return f"{_sha256(room_url)}/{_sha256(participant_id)}.json"
 
 
+def id_digest(text: str) -> str:
+    """Return the name that stands for any text in file names: 32 hexadecimal digits of its SHA-256."""
+    return _sha256(text)[:32]
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,6 +12,7 @@ from botvisor.client import Client
 from botvisor.config import Settings
 from botvisor.embed import supervised
 from botvisor.logs import Log
+from botvisor.storage import plain_storage
 from botvisor.store import Queue
 from botvisor.testing import MemoryDoorbell
 
@@ -117,7 +118,7 @@ class Reader:
 async def supervisor_on(store, *, doorbell=None, settings=None, log=None):
     link = Link(store)
     bell = doorbell or MemoryDoorbell(store)
-    supervisor = BotSupervisor(settings or Settings(), link, bell, log or Log("memory"))
+    supervisor = BotSupervisor(settings or Settings(), plain_storage(link, bell, log or Log("memory")))
     async with supervised(supervisor):
         yield supervisor, link
 

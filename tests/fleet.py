@@ -8,6 +8,7 @@ from botvisor.bot_supervisor import BotSupervisor
 from botvisor.embed import supervised
 from botvisor.logs import Log
 from botvisor.process import new_instance, own
+from botvisor.storage import plain_storage
 from botvisor.store import AcquireLease, Queue
 from botvisor.testing import MemoryDoorbell, MemoryStore
 
@@ -27,7 +28,8 @@ class Fleet:
 @asynccontextmanager
 async def in_memory(store=None, doorbell=MemoryDoorbell, log=None, **settings):
     store = store or MemoryStore()
-    supervisor = BotSupervisor(Settings(**settings), store, doorbell(store), log or Log("memory"))
+    storage = plain_storage(store, doorbell(store), log or Log("memory"))
+    supervisor = BotSupervisor(Settings(**settings), storage)
     async with supervised(supervisor):
         yield Fleet(supervisor, store)
 

@@ -16,7 +16,7 @@ from botvisor.store import (
     PushControl,
     PushMessage,
 )
-from botvisor.testing.memory import MemoryDoorbell, MemoryStore
+from botvisor.testing import MemoryDoorbell, MemoryStore
 
 from .doorbell_rig import GOOD, QUEUE, UNRELATED, Bell, WatchedFiles, inotify_only, listed
 

@@ -6,7 +6,7 @@ import anyio
 
 from botvisor.actors.backend.redis_endpoint import Login
 from botvisor.config.secret import Secret
-from botvisor.errors import StoreUnavailable
+from botvisor.errors import StoreAway, StoreUnavailable
 from botvisor.store import (
     AcquireLease,
     Done,
@@ -201,7 +201,7 @@ async def test_without_files_what_needs_redis_fails_at_once(servers, rigs, lines
     began = time.monotonic()
     answers = await rig.run(push(), beat(), identity(), Sweep(), ReadReceipt(QUEUE, "m"))
     assert time.monotonic() - began < 0.1
-    assert [type(answer) for answer in answers] == [StoreUnavailable] * 5
+    assert [type(answer) for answer in answers] == [StoreAway] * 5
     assert "without files" in of_level(lines, "INFO")[0]
     await server.start()
     await rig.back()
@@ -221,7 +221,7 @@ async def test_a_receipt_is_looked_for_in_both_stores(servers, rigs):
     await rig.lose()
     there, here, nowhere = await rig.run(*looks)
     assert here == "stored"
-    assert [type(answer) for answer in (there, nowhere)] == [StoreUnavailable] * 2
+    assert [type(answer) for answer in (there, nowhere)] == [StoreAway] * 2
 
 
 async def test_a_queue_of_redis_alone_is_refused_at_once_while_redis_is_away(servers, rigs):
@@ -232,7 +232,7 @@ async def test_a_queue_of_redis_alone_is_refused_at_once_while_redis_is_away(ser
     began = time.monotonic()
     answers = await rig.run(AcquireLease(LANE, ONE), NextMessage(LANE, "one", "a"), push("m", LANE))
     assert time.monotonic() - began < 0.1
-    assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+    assert [type(answer) for answer in answers] == [StoreAway] * 3
     assert rig.spooled() == []
 
 

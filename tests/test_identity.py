@@ -159,7 +159,7 @@ async def test_the_cache_keeps_the_later_of_two_writes():
     assert cache.get("one").version() == (5, "b")
     cache.put(identity(updated_ms=6, writer="a"))
     assert cache.get("one").version() == (6, "a")
-    cache.drop("one")
+    cache.changed("one")
     assert cache.get("one") is None
 
 

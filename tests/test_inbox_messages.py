@@ -6,7 +6,8 @@ import anyio
 import msgspec
 import pytest
 
-from botvisor.inbox import Inbox, Lane
+from botvisor.inbox import Inbox
+from botvisor.lane import Lane
 from botvisor.messages import decode_message
 from botvisor.restart import Policy
 from botvisor.store import Claim, PushMessage, Queue

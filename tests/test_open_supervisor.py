@@ -5,8 +5,8 @@ import time
 import anyio
 import pytest
 
-from botvisor import Settings, open_client, open_supervisor
-from botvisor.errors import BotIdTaken, SettingsError, StartFailed, SupervisorStopped
+from botvisor import open_client, open_supervisor
+from botvisor.errors import BotIdTaken, StartFailed, SupervisorStopped
 from botvisor.store import WriteHeartbeat
 from botvisor.testing import MemoryStore, crash
 
@@ -111,12 +111,6 @@ async def test_an_unsafe_directory_fails_the_start_with_the_remedy(settings):
         async with open_supervisor(settings):
             pass
     assert caught.value.__cause__ is caught.value.cause
-
-
-async def test_redis_is_refused_by_name(settings):
-    with pytest.raises(SettingsError, match="USE_REDIS"):
-        async with open_supervisor(Settings(use_redis=True)):
-            pass
 
 
 @pytest.mark.virtual_time

@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from botvisor.actors.backend.redis import RedisUnavailable
-from botvisor.actors.backend.redis_errors import Kind
+from botvisor.actors.backend.redis_errors import Kind, RedisUnavailable
 from botvisor.errors import LeaseLost, StoreError, StoreUnavailable
 from botvisor.heartbeat import Heartbeat, to_hash
 from botvisor.identities import new_identity

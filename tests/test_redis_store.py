@@ -5,9 +5,9 @@ import msgspec
 import pytest
 
 from botvisor.actors.backend.breaker import Failure
-from botvisor.actors.backend.redis import RedisStore, RedisUnavailable
+from botvisor.actors.backend.redis import RedisStore
 from botvisor.actors.backend.redis_endpoint import Endpoint, Login
-from botvisor.actors.backend.redis_errors import Kind
+from botvisor.actors.backend.redis_errors import Kind, RedisUnavailable
 from botvisor.config.secret import Secret
 from botvisor.identities import new_identity
 from botvisor.store import (

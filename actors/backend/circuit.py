@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import anyio
 
-from botvisor.errors import StoreUnavailable
+from botvisor.errors import StoreAway
 from botvisor.logs import Log
 from botvisor.store import Command
 
 from .breaker import SILENCE_S, Breaker, BreakerState, Failure, failed, judge, recovered, succeeded
-from .redis import RedisStore, RedisUnavailable
-from .redis_errors import Diagnosis, Kind
+from .link import Command as LinkCommand
+from .redis import RedisStore
+from .redis_errors import Diagnosis, Kind, RedisUnavailable
+
+T = TypeVar("T")
 
 ATTEMPTS = 3
 DEADLINE_S = 2.0
@@ -25,7 +29,7 @@ BACKOFF_MAX_S = 0.5
 IDLE_S = 30.0
 COMPLAIN_AGAIN_S = 300.0  # after so long without it, a complaint is a new one
 
-_FILES_SHARE_S = 0.25  # of the deadline: what fails on Redis is to be carried out on the files yet
+_FILES_SHARE = 0.125  # of the deadline: what fails on Redis is to be carried out on the files yet
 _MARGIN_S = 0.05  # silence counts from the sending, a little after the timer was set
 _WATCH_S = 0.25
 _SILENT = Diagnosis(Kind.SILENT, f"no answer for {SILENCE_S:g} s")
@@ -39,6 +43,7 @@ class Circuit:
         log: where it says what it does; its `backend` is switched with each change.
         on_loss: called when Redis is left.
         falls_back: whether there are files to keep to meanwhile.
+        deadline_s: the limit of a batch, all its attempts together.
         seed: of the jitter; None draws one.
 
     Attributes:
@@ -46,6 +51,7 @@ class Circuit:
         retries: how many commands were tried again.
         reason: why Redis was left last.
         changed: set with the next change of the breaker; then another one takes its place.
+        on_change: what is called with each change; it must neither block nor raise.
     """
 
     def __init__(
@@ -55,17 +61,20 @@ class Circuit:
         on_loss: Callable[[], None],
         *,
         falls_back: bool,
+        deadline_s: float = DEADLINE_S,
         seed: int | None = None,
     ) -> None:
         self.breaker = Breaker(since=time.monotonic())
         self.retries = 0
         self.reason = ""
         self.changed = anyio.Event()
+        self.on_change: list[Callable[[], None]] = []
         self._left_at = 0.0
         self._redis = redis
         self._log = log
         self._on_loss = on_loss
         self._falls_back = falls_back
+        self._deadline_s = deadline_s
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
         self._running: dict[
             anyio.CancelScope, float
@@ -77,13 +86,13 @@ class Circuit:
         """The breaker's state."""
         return self.breaker.state
 
-    def away(self) -> StoreUnavailable:
+    def away(self) -> StoreAway:
         """Return what a command ends with that only Redis could have carried out."""
-        return StoreUnavailable(f"Redis is away: {self.reason}")
+        return StoreAway(f"Redis is away: {self.reason}")
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Carry a batch out, trying up to three times as long as the breaker stays closed."""
-        deadline = anyio.current_time() + DEADLINE_S - _FILES_SHARE_S
+        deadline = anyio.current_time() + self._deadline_s * (1 - _FILES_SHARE)
         answers = await self.attempt(commands, deadline)
         for attempt in range(ATTEMPTS - 1):
             pending = [place for place, answer in enumerate(answers) if _is_worth_retrying(answer)]
@@ -113,7 +122,7 @@ class Circuit:
             deadline: when it ends at the latest, in seconds of `anyio.current_time`.
         """
         generation, now = self.breaker.generation, anyio.current_time()
-        latest = now + DEADLINE_S if deadline is None else deadline
+        latest = now + self._deadline_s if deadline is None else deadline
         answers: list[Any] | None = None
         scope = anyio.CancelScope(deadline=min(now + SILENCE_S + _MARGIN_S, latest))
         self._running[scope] = latest
@@ -128,6 +137,19 @@ class Circuit:
         else:
             self._count(answers, generation)
         return answers
+
+    async def look(self, commands: Sequence[LinkCommand]) -> list[Any]:
+        """Carry out Redis commands that only read, once.
+
+        Returns:
+            A reply for each; errors stand in their places.
+
+        Raises:
+            StoreUnavailable: when Redis is away, or does not answer.
+        """
+        if self.state != "closed":
+            raise self.away()
+        return await self._limited(lambda: self._redis.look(commands))
 
     async def probe(self, command: Command | None) -> None:
         """See, on a fresh link, whether Redis can be used again.
@@ -170,16 +192,26 @@ class Circuit:
                     scope.deadline = max(scope.deadline, min(latest, silent_at))
 
     async def _ping(self) -> None:
+        with contextlib.suppress(RedisUnavailable):
+            await self._limited(self._redis.ping)
+
+    async def _limited(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Ask Redis something outside of a batch, and let the breaker know how it went.
+
+        Raises:
+            RedisUnavailable: when it did not answer.
+        """
         generation, now = self.breaker.generation, anyio.current_time()
         with anyio.move_on_after(SILENCE_S + _MARGIN_S):
             try:
-                await self._redis.ping()
+                answer = await call()
             except RedisUnavailable as error:
                 self._count([error], generation)
-                return
+                raise
             self._count([None], generation)
-            return
+            return answer
         self._count_failure(self._judge_time_out(now), _SILENT, generation)
+        raise RedisUnavailable(_SILENT)
 
     def _judge_time_out(self, began: float) -> Failure | None:
         link, ran_s = self._redis.link, anyio.current_time() - began
@@ -224,6 +256,8 @@ class Circuit:
             self._log.info("client", f"Ping answered after {away_s:.1f} s - back to Redis")
         self.changed.set()
         self.changed = anyio.Event()
+        for call in self.on_change:
+            call()
 
     def _complain(self, diagnosis: Diagnosis) -> None:
         """Say once what somebody must set right."""

@@ -12,16 +12,15 @@ import msgspec
 from botvisor.errors import MalformedMessage, StoreError
 from botvisor.message_forms import parse_object
 from botvisor.store import QueuedMessage
-from botvisor.wire import DEAD_DIR, DEAD_LIMIT, MAX_MESSAGE_BYTES, MESSAGE_SUFFIX, VERSION
+from botvisor.wire import DEAD_DIR, DEAD_LIMIT, MAX_MESSAGE_BYTES, MESSAGE_SUFFIX, VERSION, id_digest
 
 from .directory import Directory
 from .private_file import FileContent
-from .spool_names import digest
 
 _UNREAD_SUFFIX = ".unread"
 # Base64 makes four bytes of three; the other fields are short.
 _RECORD_LIMIT = 2 * MAX_MESSAGE_BYTES
-_KEY_FROM_END = -len(f".{digest('')}{MESSAGE_SUFFIX}")
+_KEY_FROM_END = -len(f".{id_digest('')}{MESSAGE_SUFFIX}")
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):
@@ -106,6 +105,12 @@ class DeadLetters:
         """Return whether a queue's message was given up."""
         return self.directory.stat(_name(lease, message_id)) is not None
 
+    def digests(self, lease: str) -> Iterator[str]:
+        """Yield what stands for the ids of a queue's dead letters."""
+        for name in self.directory.names():
+            if name.endswith(MESSAGE_SUFFIX) and name[:_KEY_FROM_END] == lease:
+                yield name[_KEY_FROM_END + 1 : -len(MESSAGE_SUFFIX)]
+
     def of(self, lease: str) -> Iterator[QueuedMessage]:
         """Go through a queue's dead letters, in no order."""
         for name in self.directory.names():
@@ -128,7 +133,7 @@ class DeadLetters:
 
 
 def _name(lease: str, message_id: str, suffix: str = MESSAGE_SUFFIX) -> str:
-    return f"{lease}.{digest(message_id)}{suffix}"
+    return f"{lease}.{id_digest(message_id)}{suffix}"
 
 
 def _queued(letter: DeadLetter) -> QueuedMessage:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import anyio
 
+from botvisor.doorbell import End, Ring
 from botvisor.store import Queue
 
 from .directory_watch import DirectoryWatch, InotifyWatch, PollingWatch
@@ -35,14 +36,22 @@ class SpoolDoorbell:
     def __init__(self, spool: Spool, *, inotify: bool = True) -> None:
         self._spool = spool
         self._inotify = inotify
-        self._rings: dict[str | None, dict[object, Callable[[], None]]] = {}
+        self._rings: dict[str | None, dict[object, Ring]] = {}
 
-    def subscribe(self, target: Queue | str, ring: Callable[[], None]) -> Callable[[], None]:
+    def subscribe(self, target: Queue | str, ring: Ring) -> End:
         """See `Doorbell`."""
         prefix = self._spool.prefix(target)
         key = object()
         self._rings.setdefault(prefix, {})[key] = ring
         return lambda: self._end(prefix, key)
+
+    def on_broadcast(self, receive: Callable[[bytes], None]) -> End:
+        """See `Doorbell`: on files there is none."""
+        return _nothing
+
+    def on_identity_changed(self, room_url: str, changed: Callable[[str | None], None]) -> End:
+        """See `Doorbell`: on files nobody tells, and caches age out."""
+        return _nothing
 
     async def run(self, started: Callable[[], None]) -> None:
         """See `Doorbell`. It makes the directory if need be, and follows it when it is made anew.
@@ -132,3 +141,7 @@ class SpoolDoorbell:
     def _ring_all(self) -> None:
         for prefix in list(self._rings):
             self._ring(prefix)
+
+
+def _nothing() -> None:
+    pass

@@ -19,7 +19,9 @@ from .acks import Acks
 from .circuit import DEADLINE_S, Circuit
 from .files import FileStore
 from .handled import Handled
-from .redis import RedisStore, RedisUnavailable
+from .link import Command as LinkCommand
+from .redis import RedisStore
+from .redis_errors import RedisUnavailable
 from .replay import Replay
 from .routing import Route, merge, route_of
 from .spool_access import SpoolAccess
@@ -45,16 +47,35 @@ class FailoverStore:
         redis: the store on Redis.
         files: the store on files; None does without, and while Redis is away every command fails.
         log: where it says what it does; its `backend` becomes ``redis`` or ``file`` with each change.
+        command_timeout_s: the limit of a batch; it is 2 s at most.
         seed: of the jitter; None draws one.
+
+    Attributes:
+        on_mode: what is called with each change of the mode; it must neither block nor raise.
     """
 
     def __init__(
-        self, redis: RedisStore, files: FileStore | None, log: Log, *, seed: int | None = None
+        self,
+        redis: RedisStore,
+        files: FileStore | None,
+        log: Log,
+        *,
+        command_timeout_s: float = DEADLINE_S,
+        seed: int | None = None,
     ) -> None:
         self._redis = redis
         self._files = files
         self._log = log
-        self._circuit = Circuit(redis, log, self._lost_redis, falls_back=files is not None, seed=seed)
+        self._deadline_s = min(command_timeout_s, DEADLINE_S)
+        self._circuit = Circuit(
+            redis,
+            log,
+            self._lost_redis,
+            falls_back=files is not None,
+            deadline_s=self._deadline_s,
+            seed=seed,
+        )
+        self.on_mode = self._circuit.on_change
         self._replay = Replay(log)
         self._access = SpoolAccess(log)
         self._forwarder = SpoolForwarder(files.spool) if files is not None else None
@@ -98,6 +119,10 @@ class FailoverStore:
         self._times_ms.append((time.perf_counter() - began) * 1000)
         return answers
 
+    async def look(self, commands: Sequence[LinkCommand]) -> list[Any]:
+        """Carry out Redis commands that only read; see `Circuit.look`."""
+        return await self._circuit.look(commands)
+
     async def run(self, started: Callable[[], None]) -> None:
         """Look for Redis while it is away, bring it up to date, and forward the spool. Never returns.
 
@@ -136,10 +161,11 @@ class FailoverStore:
         return 0.0
 
     async def aclose(self) -> None:
-        """Close the link to Redis, and let another process forward the spool."""
+        """Close the link to Redis, and let go of every lease on files as the end of the process would."""
         await self._redis.aclose()
-        if self._forwarder is not None:
-            await anyio.to_thread.run_sync(self._forwarder.close)
+        if self._files is not None and self._forwarder is not None:
+            await anyio.to_thread.run_sync(self._forwarder.close, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(self._files.close, abandon_on_cancel=True)
 
     def _lost_redis(self) -> None:
         self._replay.lose()
@@ -183,7 +209,9 @@ class FailoverStore:
         self, command: Command, place: int, by_redis: dict[int, Any], by_files: dict[int, Any]
     ) -> Any:
         if place not in by_files:
-            return by_redis[place]
+            answer = by_redis[place]
+            # Those who can wait for Redis are not to complain of each command that met its end.
+            return self._circuit.away() if _is_away(answer) and self._circuit.state != "closed" else answer
         if route_of(command) is Route.BOTH:
             return merge(command, by_redis[place], by_files[place])
         return by_files[place]
@@ -194,7 +222,7 @@ class FailoverStore:
         if self._files is None:
             answers.update((place, StoreUnavailable(_NO_FILES)) for place in places)
             return
-        left_s = DEADLINE_S - (time.perf_counter() - began)
+        left_s = self._deadline_s - (time.perf_counter() - began)
         found: list[Any] = [StoreUnavailable("the files did not answer in time") for _ in places]
         with anyio.move_on_after(max(left_s, _FILES_AT_LEAST_S)):
             found = await self._files.execute([commands[place] for place in places])

@@ -9,12 +9,15 @@ from typing import Any
 import anyio
 
 from botvisor.config.settings import Settings
-from botvisor.errors import StoreUnavailable
+from botvisor.errors import StoreError, StoreUnavailable
 from botvisor.store import (
     AcquireLease,
+    Broadcast,
     BuryMessage,
     CleanUpIdentities,
     Command,
+    IsKept,
+    IsServed,
     ListHeartbeats,
     ListIdentities,
     ListMessages,
@@ -23,6 +26,7 @@ from botvisor.store import (
     PushMessage,
     ReadHeartbeat,
     ReadIdentity,
+    ReadPast,
     ReadReceipt,
     ReleaseLease,
     ReturnMessage,
@@ -65,6 +69,7 @@ class FileStore:
         )
         heartbeats = HeartbeatFiles(Directory(settings.heartbeat_dir), notify)
         identities = IdentityFiles(Directory(settings.identity_dir))
+        views = self.spool.views
         sweeper = Sweeper(self.spool.directory, heartbeats.directory, identities.directory)
         self._handlers: dict[type[Command], Callable[[Any], Any]] = {
             WriteHeartbeat: heartbeats.write,
@@ -80,8 +85,12 @@ class FileStore:
             NextMessage: self.spool.next,
             ReturnMessage: self.spool.put_back,
             BuryMessage: self.spool.bury,
-            ReadReceipt: self.spool.receipt,
-            ListMessages: self.spool.messages,
+            ReadReceipt: views.receipt,
+            ListMessages: views.messages,
+            ReadPast: views.past,
+            IsKept: views.is_kept,
+            IsServed: lambda command: views.is_served(command) or heartbeats.is_fresh(command.queue),
+            Broadcast: _refuse,
             PushControl: self.spool.push_control,
             TakeControl: self.spool.take_control,
             Sweep: lambda _: sweeper.sweep(),
@@ -124,6 +133,10 @@ class FileStore:
             return unavailable(error)
         except Exception as error:
             return error
+
+
+def _refuse(_: Broadcast) -> None:
+    raise StoreError("a broadcast needs Redis: on files nobody listens for it")
 
 
 def _ignore(_level: str, _text: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from botvisor.errors import MalformedMessage
 from botvisor.heartbeat import Heartbeat, from_json, to_json
-from botvisor.store import ListHeartbeats, ReadHeartbeat, WriteHeartbeat
-from botvisor.wire import MAX_MESSAGE_BYTES, heartbeat_file
+from botvisor.store import ListHeartbeats, Queue, ReadHeartbeat, WriteHeartbeat
+from botvisor.wire import HEARTBEAT_TTL_S, MAX_MESSAGE_BYTES, heartbeat_file
 
 from .directory import Directory
 from .private_file import UnsafeFile
@@ -36,6 +38,17 @@ class HeartbeatFiles:
     def read(self, command: ReadHeartbeat) -> Heartbeat | None:
         """See `ReadHeartbeat`: None as well when it cannot be read."""
         return self._read(heartbeat_file(command.bot_id)) if self.directory.exists() else None
+
+    def is_fresh(self, queue: Queue) -> bool:
+        """Return whether the bot of a queue has written a heartbeat lately, and not its last words."""
+        if queue.kind != "bot" or not self.directory.exists():
+            return False
+        name = heartbeat_file(queue.key)
+        facts = self.directory.stat(name)
+        if facts is None or time.time() - facts.st_mtime >= HEARTBEAT_TTL_S:
+            return False
+        heartbeat = self._read(name)
+        return heartbeat is not None and heartbeat.status != "stopped"
 
     def list(self, _: ListHeartbeats) -> list[Heartbeat]:
         """See `ListHeartbeats`: those that cannot be read are left out."""

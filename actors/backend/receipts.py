@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
-from botvisor.wire import DONE_DIR
+from botvisor.wire import DONE_DIR, id_digest
 
 from .directory import Directory
-from .spool_names import digest
 
 
 class Receipts:
@@ -24,6 +24,12 @@ class Receipts:
     def has(self, lease: str, message_id: str) -> bool:
         """Return whether a queue's message was handled."""
         return self.directory.stat(_name(lease, message_id)) is not None
+
+    def digests(self, lease: str) -> Iterator[str]:
+        """Yield what stands for the ids of a queue's messages that were handled."""
+        # Only this queue's: "a." begins the receipts of "a.b" as well.
+        names = (name.rpartition(".") for name in self.directory.names())
+        return (digests for key, _, digests in names if key == lease)
 
     def take(self, lease: str, message_id: str, source: Directory, name: str) -> bool:
         """Turn a message's file into its receipt: in one step it leaves its queue and its id is recorded.
@@ -47,4 +53,4 @@ class Receipts:
 
 
 def _name(lease: str, message_id: str) -> str:
-    return f"{lease}.{digest(message_id)}"
+    return f"{lease}.{id_digest(message_id)}"

@@ -9,12 +9,14 @@ from typing import Any
 import anyio
 
 from botvisor import process
-from botvisor.errors import StoreError, StoreUnavailable
 from botvisor.store import (
     AcquireLease,
+    Broadcast,
     BuryMessage,
     CleanUpIdentities,
     Command,
+    IsKept,
+    IsServed,
     ListHeartbeats,
     ListIdentities,
     ListMessages,
@@ -23,6 +25,7 @@ from botvisor.store import (
     PushMessage,
     ReadHeartbeat,
     ReadIdentity,
+    ReadPast,
     ReadReceipt,
     ReleaseLease,
     ReturnMessage,
@@ -32,15 +35,17 @@ from botvisor.store import (
     WriteIdentity,
 )
 
+from .link import Command as LinkCommand
 from .link import Fence, Link, Server
 from .quarantine import Notify
 from .redis_bells import Bells
 from .redis_control import RedisControl
 from .redis_endpoint import Endpoint
-from .redis_errors import Diagnosis, EndpointUnusable, ErrorReply, Kind, diagnose
+from .redis_errors import EndpointUnusable, ErrorReply, Kind, RedisUnavailable, diagnose, told
 from .redis_heartbeats import RedisHeartbeats
 from .redis_identities import RedisIdentities
 from .redis_notices import Notices
+from .redis_queue_views import RedisQueueViews
 from .redis_queues import RedisQueues
 from .redis_scripts import Plan, Step
 from .redis_strays import Strays
@@ -51,21 +56,6 @@ CONNECT_TIMEOUT_S = 5.0
 
 # What the link raises. Whatever else a plan raises is its own command's result.
 _LINK_ERRORS = (OSError, EndpointUnusable, ErrorReply)
-
-
-class RedisUnavailable(StoreUnavailable):
-    """Redis could not carry out a command, and files could.
-
-    Args:
-        diagnosis: what is wrong, and whether it counts against Redis as a whole.
-    """
-
-    def __init__(self, diagnosis: Diagnosis) -> None:
-        self.diagnosis = diagnosis
-        super().__init__(diagnosis)
-
-    def __str__(self) -> str:
-        return f"Redis: {self.diagnosis}"
 
 
 class _Running:
@@ -124,7 +114,7 @@ class RedisStore:
         strays = Strays(process.new_instance(), self._server_ms, self._notices)
         identities = RedisIdentities(strays, self._server_ms, self._bells, self._notices)
         queues = RedisQueues(self._bells, self._notices)
-        control = RedisControl()
+        views, control = RedisQueueViews(), RedisControl()
         self._planners: dict[type[Command], Callable[[Any], Plan]] = {
             WriteHeartbeat: heartbeats.write,
             ReadHeartbeat: heartbeats.read,
@@ -139,8 +129,12 @@ class RedisStore:
             NextMessage: queues.next,
             ReturnMessage: queues.put_back,
             BuryMessage: queues.bury,
-            ReadReceipt: queues.receipt,
-            ListMessages: queues.messages,
+            Broadcast: queues.broadcast,
+            ReadReceipt: views.receipt,
+            ListMessages: views.messages,
+            ReadPast: views.past,
+            IsKept: views.is_kept,
+            IsServed: views.is_served,
             PushControl: control.push,
             TakeControl: control.take,
             Sweep: heartbeats.sweep,
@@ -162,7 +156,7 @@ class RedisStore:
             try:
                 transactions = await self._open()
             except _LINK_ERRORS as error:
-                return [_told(error) for _ in commands]
+                return [told(error) for _ in commands]
             return await self._carry_out(commands, transactions)
 
     async def ping(self) -> Server:
@@ -180,6 +174,21 @@ class RedisStore:
             except _LINK_ERRORS as error:
                 raise RedisUnavailable(diagnose(error)) from error
             return transactions.link.server
+
+    async def look(self, commands: Sequence[LinkCommand]) -> list[Any]:
+        """Carry out Redis commands that only read, in one round trip.
+
+        Returns:
+            A reply for each; errors stand in their places.
+
+        Raises:
+            RedisUnavailable: when Redis does not answer.
+        """
+        async with self._lock:
+            try:
+                return await (await self._open()).link.execute(commands)
+            except _LINK_ERRORS as error:
+                raise RedisUnavailable(diagnose(error)) from error
 
     async def aclose(self) -> None:
         """Close the link. The next batch opens another."""
@@ -242,7 +251,7 @@ class RedisStore:
                 running.plan = self._mend(running.command, running.step)
                 running.step = next(running.plan)
                 return
-            running.result = _told(error)
+            running.result = told(error)
         except Exception as error:
             running.result = error
         running.ended = True
@@ -263,7 +272,7 @@ async def _exchange(transactions: Transactions, waiting: Sequence[_Running]) -> 
     try:
         return await transactions.carry_out([running.step for running in waiting])
     except OSError as error:
-        return [_told(error) for _ in waiting]
+        return [told(error) for _ in waiting]
     except (TypeError, UnicodeError):
         # Nothing was sent, as one of them holds what is neither bytes nor a number.
         problems = [problem_of(running.step) for running in waiting]
@@ -272,14 +281,6 @@ async def _exchange(transactions: Transactions, waiting: Sequence[_Running]) -> 
             raise
         replies = iter(await _exchange(transactions, sound) if sound else ())
         return [next(replies) if problem is None else problem for problem in problems]
-
-
-def _told(error: Exception) -> StoreError:
-    """Return what a command ends with for an error of the link or of the server."""
-    diagnosis = diagnose(error)
-    if diagnosis.kind in (Kind.BAD_VALUE, Kind.OTHER):
-        return StoreError(f"Redis: {diagnosis}")
-    return RedisUnavailable(diagnosis)
 
 
 def _unknown(command: Command) -> Plan:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import anyio
 
+from botvisor.doorbell import End, Ring
 from botvisor.errors import BotvisorError
 from botvisor.store import Queue
 from botvisor.wire import (
@@ -129,7 +130,7 @@ class RedisDoorbell:
         self._refused: set[bytes] = set()
         self._redis_is_back: anyio.Event | None = None
 
-    def subscribe(self, target: Queue | str, ring: Callable[[], None]) -> Callable[[], None]:
+    def subscribe(self, target: Queue | str, ring: Ring) -> End:
         """See `Doorbell`. For control, the second's look rings: senders publish nothing for it."""
         if isinstance(target, str):
             return self._lists.add(control_key(admin_queue(target)).encode(), lambda _: ring())
@@ -143,15 +144,8 @@ class RedisDoorbell:
 
         return end
 
-    def on_broadcast(self, receive: Callable[[bytes], None]) -> Callable[[], None]:
-        """Hand every broadcast over, best effort: what is sent while the connection is lost is lost, too.
-
-        Args:
-            receive: called on the event loop with the bytes, at most 1 MiB; it must neither block nor raise.
-
-        Returns:
-            A function that ends the subscription.
-        """
+    def on_broadcast(self, receive: Callable[[bytes], None]) -> End:
+        """See `Doorbell`: what is sent while the connection is lost is lost, and what is over 1 MiB."""
 
         def hand_over(payload: bytes | None) -> None:
             if payload is not None and len(payload) <= MAX_MESSAGE_BYTES:
@@ -159,22 +153,11 @@ class RedisDoorbell:
 
         return self._channels.add(BROADCAST_CHANNEL.encode(), hand_over)
 
-    def on_identity_changed(
-        self, room_url: str, changed: Callable[[str, str | None], None]
-    ) -> Callable[[], None]:
-        """Tell whose identity somebody wrote in a room.
-
-        Args:
-            room_url: the room, as writers give it.
-            changed: called on the event loop with the room and the participant's id, or with None in its
-                place when it may be anybody's: the connection is new. It must neither block nor raise.
-
-        Returns:
-            A function that ends the subscription.
-        """
+    def on_identity_changed(self, room_url: str, changed: Callable[[str | None], None]) -> End:
+        """See `Doorbell`: it may be anybody's when the connection is new."""
 
         def tell(payload: bytes | None) -> None:
-            changed(room_url, payload.decode(errors="replace") if payload is not None else None)
+            changed(payload.decode(errors="replace") if payload is not None else None)
 
         return self._channels.add(identity_channel(room_url).encode(), tell)
 

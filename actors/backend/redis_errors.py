@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from botvisor.errors import MalformedMessage
+from botvisor.errors import MalformedMessage, StoreError, StoreUnavailable
 
 from .breaker import Failure
 
@@ -131,6 +131,29 @@ class Diagnosis(msgspec.Struct, frozen=True):
     def wrong_server(self) -> bool:
         """Whether the link is to be discarded and the address resolved anew: another server may write."""
         return self.kind is Kind.NOT_WRITABLE
+
+
+class RedisUnavailable(StoreUnavailable):
+    """Redis could not carry out a command, and files could.
+
+    Args:
+        diagnosis: what is wrong, and whether it counts against Redis as a whole.
+    """
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        self.diagnosis = diagnosis
+        super().__init__(diagnosis)
+
+    def __str__(self) -> str:
+        return f"Redis: {self.diagnosis}"
+
+
+def told(error: Exception) -> StoreError:
+    """Return what a command ends with for an error of the link or of the server."""
+    diagnosis = diagnose(error)
+    if diagnosis.kind in (Kind.BAD_VALUE, Kind.OTHER):
+        return StoreError(f"Redis: {diagnosis}")
+    return RedisUnavailable(diagnosis)
 
 
 def diagnose(error: BaseException) -> Diagnosis:

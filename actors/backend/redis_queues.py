@@ -16,14 +16,12 @@ from botvisor.message_forms import parse_object, read_id, read_timestamp
 from botvisor.process import Owner
 from botvisor.store import (
     AcquireLease,
+    Broadcast,
     BuryMessage,
     Claim,
-    ListMessages,
     NextMessage,
     PushMessage,
     Queue,
-    QueuedMessage,
-    ReadReceipt,
     ReleaseLease,
     ReturnMessage,
 )
@@ -31,15 +29,13 @@ from botvisor.store import (
 from .redis_bells import Bells
 from .redis_notices import Notices
 from .redis_replies import check, hash_of
-from .redis_scripts import Call, Plan, Script, Step
+from .redis_scripts import Call, Plan, RedisCommand, Script, Step
 
 _NEXT = Script("next", b"list", b"hash", b"zset", b"list", b"hash")
 _GIVE_BACK = Script("give_back", b"list", b"hash", b"hash")
 _BURY = Script("bury", b"hash", b"list", b"hash")
 _LEASE = Script("lease", b"hash", b"hash")
 _RELEASE = Script("release", b"hash")
-_RECEIPT = Script("receipt", b"list", b"hash", b"zset", b"list")
-_MESSAGES = Script("messages", b"list", b"hash", b"list")
 
 _SOURCE = "redis"
 _BELL = wire.admin_channel("")
@@ -81,13 +77,6 @@ def keys_of(queue: Queue) -> QueueKeys:
     return QueueKeys(*(each.encode() for each in names))
 
 
-class _Letter(msgspec.Struct):
-    reason: str = ""
-    name: str = ""
-    tries: int = 0
-    malformed: bool = False
-
-
 class RedisQueues:
     """All queues of admin messages.
 
@@ -106,9 +95,20 @@ class RedisQueues:
         if size > wire.MAX_MESSAGE_BYTES:
             raise StoreError(f"the message has {size} bytes, more than {wire.MAX_MESSAGE_BYTES}")
         keys = keys_of(command.queue)
-        step: Step = [(b"RPUSH", keys.queue, command.raw), (b"EXPIRE", keys.queue, wire.ADMIN_TTL_S)]
+        step: list[RedisCommand] = [
+            (b"RPUSH", keys.queue, command.raw),
+            (b"EXPIRE", keys.queue, wire.ADMIN_TTL_S),
+        ]
+        if command.durable:
+            kept = wire.kept_key(keys.queue.decode(), command.message_id).encode()
+            step.append((b"SET", kept, b"", b"EX", wire.KEPT_TTL_S))
         check((yield from self._bells.ring(_BELL, step, keys.channel, command.raw)))
         return _SOURCE
+
+    def broadcast(self, command: Broadcast) -> Plan:
+        """See `Broadcast`."""
+        (reply,) = check((yield [(b"PUBLISH", wire.BROADCAST_CHANNEL.encode(), command.raw)]))
+        return reply
 
     def acquire(self, command: AcquireLease) -> Plan:
         """See `AcquireLease`: a holder whose process has ended on this machine holds nothing any more."""
@@ -160,7 +160,7 @@ class RedisQueues:
                     name=name,
                     tries=tries,
                     source=_SOURCE,
-                    stored_at=_sent_at(fields, _claimed_at(name)),
+                    stored_at=sent_at(fields, claimed_at(name)),
                     done=handled == b"1" or (handled == b"?" and (yield from _was_handled(keys, fields))),
                 )
         return None
@@ -177,17 +177,6 @@ class RedisQueues:
         texts = (command.instance, command.token, command.reason, "1" if command.malformed else "0")
         arguments = tuple(text.encode() for text in texts)
         yield from _consume(command.queue, Call(_BURY, (keys.proc, keys.dead, keys.owner), arguments))
-
-    def receipt(self, command: ReadReceipt) -> Plan:
-        """See `ReadReceipt`: of a long queue only the newest thousand are looked at."""
-        (reply,) = check((yield [Call(_RECEIPT, keys_of(command.queue)[:4], (command.message_id.encode(),))]))
-        return reply.decode()
-
-    def messages(self, command: ListMessages) -> Plan:
-        """See `ListMessages`: at most a thousand of each state, and 16 MiB."""
-        keys = keys_of(command.queue)
-        (reply,) = check((yield [Call(_MESSAGES, (keys.queue, keys.proc, keys.dead))]))
-        return [_queued(place, *entry) for place, entry in enumerate(reply)]
 
 
 def _consume(queue: Queue, call: Call) -> Generator[Step, list[Any], None]:
@@ -215,7 +204,7 @@ def _owner(reply: list[bytes]) -> Owner:
         return msgspec.convert({**defaults, "instance": record["instance"]}, Owner, strict=False)
 
 
-def _sent_at(fields: dict[str, Any], latest: float) -> float:
+def sent_at(fields: dict[str, Any], latest: float) -> float:
     """Return when a message was sent, in seconds since the epoch; `latest` when it does not say, or lies."""
     stamp = fields.get("timestamp")
     if stamp is None:
@@ -223,33 +212,9 @@ def _sent_at(fields: dict[str, Any], latest: float) -> float:
     return min(datetime.fromisoformat(read_timestamp(stamp, latest)).timestamp(), latest)
 
 
-def _claimed_at(token: str) -> float:
+def claimed_at(token: str) -> float:
+    """Return when a message was claimed, in seconds since the epoch: its token tells."""
     try:
         return float(token.partition("-")[0])
     except ValueError:
         return time.time()
-
-
-def _queued(place: int, state: bytes, raw: bytes, token: bytes, tries: int) -> QueuedMessage:
-    name, reason = token.decode(errors="replace") or f"#{place}", ""
-    if state == b"dead":
-        line, _, raw = raw.partition(b"\n")
-        try:
-            letter = msgspec.json.decode(line, type=_Letter)
-        except (msgspec.MsgspecError, ValueError):
-            letter = _Letter(reason="not a letter of ours")
-        name, tries = letter.name or name, letter.tries
-        reason = f"malformed: {letter.reason}" if letter.malformed else letter.reason
-    state_name: Any = state.decode()
-    try:
-        fields = parse_object(raw)
-    except MalformedMessage:
-        fields = {}
-    return QueuedMessage(
-        raw=raw,
-        name=name,
-        state=state_name,
-        tries=tries,
-        reason=reason,
-        stored_at=_sent_at(fields, _claimed_at(name)),
-    )

@@ -22,7 +22,7 @@ from botvisor.store import (
 )
 from botvisor.wire import HEARTBEAT_TTL_S
 
-from .redis import RedisUnavailable
+from .redis_errors import RedisUnavailable
 
 _CHUNK = 100
 _DONES = 10_000

@@ -9,7 +9,7 @@ from botvisor.errors import LeaseLost, MalformedMessage
 from botvisor.message_forms import parse_object, read_id
 from botvisor.process import Owner, boot_time_s
 from botvisor.store import Claim, Done, Queue
-from botvisor.wire import CLAIM_DIR, MAX_MESSAGE_BYTES, MAX_TRIES, MESSAGE_SUFFIX
+from botvisor.wire import CLAIM_DIR, MAX_MESSAGE_BYTES, MAX_TRIES, MESSAGE_SUFFIX, id_digest
 
 from .dead_letters import DeadLetter, DeadLetters
 from .directory import Directory
@@ -18,7 +18,7 @@ from .private_file import FileContent, UnsafeFile
 from .quarantine import Quarantine
 from .receipts import Receipts
 from .spool_index import SpoolIndex
-from .spool_names import ClaimedName, Place, digest, encode_attempt
+from .spool_names import ClaimedName, Place, encode_attempt
 
 _RETURNED = "-"  # no reader's name: a dash is encoded there
 
@@ -119,7 +119,7 @@ class ServedQueue:
             return
         goal = name
         if self._spool.directory.stat(goal) is not None:
-            goal = f"{self._place.prefix}{digest(current.token)}{MESSAGE_SUFFIX}"
+            goal = f"{self._place.prefix}{id_digest(current.token)}{MESSAGE_SUFFIX}"
         self._in_flight = None
         found = self._claims.stat(str(current.file))
         if found is not None and self._claims.move(str(current.file), self._spool.directory, goal):
@@ -190,7 +190,7 @@ class ServedQueue:
                 continue
             file = ClaimedName(1, reader, name)
             if not file.fits:
-                file = ClaimedName(1, reader, f"{prefix}{digest(name)}{MESSAGE_SUFFIX}")
+                file = ClaimedName(1, reader, f"{prefix}{id_digest(name)}{MESSAGE_SUFFIX}")
             taken = self._spool.directory.move(name, self._claims, str(file))
             index.drop(prefix, name)
             if taken:

@@ -1,7 +1,8 @@
 """The spool: queues of admin messages, and control objects, as files of one directory.
 
 A message waits as a file of its queue's prefix, is in flight in ``.claim/``, and leaves a receipt in
-``.done/``; every step between is one rename. `ServedQueue` has the consumer's side, this file the rest.
+``.done/``; every step between is one rename. `ServedQueue` has the consumer's side, `SpoolViews`
+what operators see, this file the rest.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from botvisor.errors import LeaseLost, StoreError
@@ -18,30 +18,25 @@ from botvisor.store import (
     AcquireLease,
     BuryMessage,
     Claim,
-    ListMessages,
-    MessageState,
     NextMessage,
     PushControl,
     PushMessage,
     Queue,
-    QueuedMessage,
-    ReadReceipt,
     ReleaseLease,
     ReturnMessage,
     TakeControl,
 )
-from botvisor.wire import CLAIM_DIR, CONTROL_TTL_S, MAX_MESSAGE_BYTES, control_prefix
+from botvisor.wire import CONTROL_TTL_S, MAX_MESSAGE_BYTES, control_prefix
 
 from .dead_letters import DeadLetters
 from .directory import Directory
 from .private_file import UnsafeFile
 from .quarantine import Notify, Quarantine
 from .receipts import Receipts
-from .served_queue import ServedQueue, SpoolParts, message_id
+from .served_queue import ServedQueue, SpoolParts
 from .spool_index import SpoolIndex
-from .spool_names import ClaimedName, Place, is_alias, new_name, place_of, tail_of
-
-_LISTED = 1_000
+from .spool_names import Place, is_alias, new_name, place_of
+from .spool_views import SpoolViews
 
 
 class Spool:
@@ -59,6 +54,7 @@ class Spool:
     Attributes:
         directory: its directory.
         index: what waits in it for the queues we serve.
+        views: what can be seen of its queues without taking anything.
         notify: as given.
     """
 
@@ -74,6 +70,7 @@ class Spool:
             DeadLetters(self.directory),
             Quarantine(self.directory, notify),
         )
+        self.views = SpoolViews(self._parts, lower_path=lower_path)
         self._served: dict[str, ServedQueue] = {}
         self._sequence = itertools.count()
 
@@ -147,23 +144,6 @@ class Spool:
         self._write(prefix, command.message_id, command.raw)
         return f"spool@{host()}"
 
-    def receipt(self, command: ReadReceipt) -> MessageState:
-        """See `ReadReceipt`. Costs a listing of the directory while the message waits."""
-        place, known_by = self._place(command.queue), command.message_id
-        if not self.directory.exists():
-            return "unknown"
-        state = self._look_for(place, known_by)
-        # It may have moved on from where we had yet to look to where we had looked.
-        return state if state != "unknown" else self._look_for(place, known_by)
-
-    def messages(self, command: ListMessages) -> list[QueuedMessage]:
-        """See `ListMessages`: at most the 1,000 oldest that wait, and all others."""
-        if self._is_alias(command.queue) or not self.directory.exists():
-            return []
-        place = self._place(command.queue)
-        found = [*self._parts.dead.of(place.lease), *self._claimed(place), *self._waiting(place.prefix)]
-        return sorted(found, key=lambda message: message.stored_at)
-
     def push_control(self, command: PushControl) -> None:
         """See `PushControl`."""
         self._write(control_prefix(command.bot_id), command.control_id, command.raw)
@@ -201,53 +181,11 @@ class Spool:
             raise LeaseLost(str(queue))
         return served
 
-    def _look_for(self, place: Place, known_by: str) -> MessageState:
-        if self._parts.receipts.has(place.lease, known_by):
-            return "handled"
-        if any(message_id(message.raw, message.name) == known_by for message in self._claimed(place)):
-            return "delivered"
-        if self._parts.dead.holds(place.lease, known_by):
-            return "dead"
-        tail = tail_of(known_by)
-        for name in self.directory.names():
-            if name.startswith(place.prefix) and (name.endswith(tail) or name == known_by):
-                return "stored"
-        return "unknown"
-
     def _write(self, prefix: str, known_by: str, raw: bytes) -> None:
         name = new_name(prefix, known_by, int(time.time() * 1000), next(self._sequence) % 1_000_000)
         self.directory.write(name, raw)
         if self.index.serves(prefix):
             self.index.note(name)
-
-    def _claimed(self, place: Place) -> Iterator[QueuedMessage]:
-        claims = self.directory.sub(CLAIM_DIR).sub(place.lease)
-        for entry in claims.entries():
-            claimed = ClaimedName.parse(entry.name)
-            if claimed is not None:
-                yield from _read(claims, entry.name, claimed.name, claimed.tries)
-
-    def _waiting(self, prefix: str) -> Iterator[QueuedMessage]:
-        names = [name for name in self.directory.names() if name.startswith(prefix)]
-        ages = [(facts.st_mtime_ns, name) for name in names if (facts := self.directory.stat(name))]
-        for _, name in sorted(ages)[:_LISTED]:
-            yield from _read(self.directory, name, name, 0)
-
-
-def _read(directory: Directory, file_name: str, name: str, tries: int) -> Iterator[QueuedMessage]:
-    """Yield a message that waits or is in flight; nothing if it went or is no plain file."""
-    try:
-        content = directory.read(file_name, MAX_MESSAGE_BYTES)
-    except UnsafeFile:
-        return
-    if content is not None:
-        yield QueuedMessage(
-            raw=content.raw,
-            name=name,
-            state="delivered" if tries else "stored",
-            tries=tries,
-            stored_at=content.stat.st_mtime,
-        )
 
 
 def _young(found: os.stat_result, limit_s: float) -> bool:

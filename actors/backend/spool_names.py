@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from typing import NamedTuple
 
 from botvisor.room import canonical_room
 from botvisor.store import Queue
-from botvisor.wire import MESSAGE_SUFFIX, admin_prefix, encode_id, prespawn_prefix, room_prefix
+from botvisor.wire import MESSAGE_SUFFIX, admin_prefix, encode_id, id_digest, prespawn_prefix, room_prefix
 
 _NAME_BYTES = 255  # NAME_MAX of every filesystem in use
 _ID_CHARS = 64
@@ -76,7 +75,7 @@ def new_name(prefix: str, message_id: str, now_ms: int, sequence: int) -> str:
 def tail_of(message_id: str) -> str:
     """Return how the name of a message file of ours ends, so that it is found by the message's id."""
     known_by = encode_id(message_id)
-    return f"-{known_by if len(known_by) <= _ID_CHARS else digest(message_id)}{MESSAGE_SUFFIX}"
+    return f"-{known_by if len(known_by) <= _ID_CHARS else id_digest(message_id)}{MESSAGE_SUFFIX}"
 
 
 class ClaimedName(NamedTuple):
@@ -110,7 +109,7 @@ class ClaimedName(NamedTuple):
 def encode_attempt(attempt: str) -> str:
     """Return a reader's name as it stands in the name of a claimed file: without a dot."""
     name = encode_id(attempt).replace(".", "%2E")
-    return name if len(name) <= _ID_CHARS else digest(attempt)
+    return name if len(name) <= _ID_CHARS else id_digest(attempt)
 
 
 def bounded_name(head: str, tail: str) -> str:
@@ -118,12 +117,7 @@ def bounded_name(head: str, tail: str) -> str:
     full = f"{head}{tail}"
     if len(os.fsencode(full)) <= _NAME_BYTES:
         return full
-    return f"{head}-{digest(tail)}{MESSAGE_SUFFIX}"
-
-
-def digest(text: str) -> str:
-    """Return the name that stands for any text in file names: 32 hexadecimal digits of its SHA-256."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return f"{head}-{id_digest(tail)}{MESSAGE_SUFFIX}"
 
 
 def _encodable(text: str) -> bool:

@@ -4,5 +4,5 @@ from .clock import virtual_time as virtual_time
 from .fake_bot import FakeBot as FakeBot
 from .fake_bot import fake_bot as fake_bot
 from .faults import crash as crash
-from .memory import MemoryDoorbell as MemoryDoorbell
 from .memory import MemoryStore as MemoryStore
+from .memory_doorbell import MemoryDoorbell as MemoryDoorbell

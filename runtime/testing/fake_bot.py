@@ -20,8 +20,10 @@ from botvisor.logs import Log
 from botvisor.main import Main
 from botvisor.receipt import Receipt
 from botvisor.restart import Policy
+from botvisor.storage import plain_storage
 
-from .memory import MemoryDoorbell, MemoryStore
+from .memory import MemoryStore
+from .memory_doorbell import MemoryDoorbell
 
 _LAST_GRACE_S = 1.0
 
@@ -120,7 +122,7 @@ async def fake_bot(
     settings = settings or Settings()
     store = store if store is not None else MemoryStore()
     log = Log("memory")
-    supervisor = BotSupervisor(settings, store, MemoryDoorbell(store), log)
+    supervisor = BotSupervisor(settings, plain_storage(store, MemoryDoorbell(store), log))
     async with supervised(supervisor):
         handle = await supervisor.start_bot(
             main,

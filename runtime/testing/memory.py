@@ -13,9 +13,12 @@ from botvisor.heartbeat import Heartbeat, from_hash
 from botvisor.identity import Identity
 from botvisor.store import (
     AcquireLease,
+    Broadcast,
     BuryMessage,
     CleanUpIdentities,
     Command,
+    IsKept,
+    IsServed,
     ListHeartbeats,
     ListIdentities,
     ListMessages,
@@ -25,6 +28,7 @@ from botvisor.store import (
     Queue,
     ReadHeartbeat,
     ReadIdentity,
+    ReadPast,
     ReadReceipt,
     ReleaseLease,
     ReturnMessage,
@@ -33,7 +37,7 @@ from botvisor.store import (
     WriteHeartbeat,
     WriteIdentity,
 )
-from botvisor.wire import CONTROL_TTL_S, EPITAPH_TTL_S, IDENTITY_TTL_S, MAX_MESSAGE_BYTES
+from botvisor.wire import CONTROL_TTL_S, EPITAPH_TTL_S, HEARTBEAT_TTL_S, IDENTITY_TTL_S, MAX_MESSAGE_BYTES
 
 from .memory_queues import MemoryQueue
 
@@ -59,6 +63,7 @@ class MemoryStore:
         self._controls: dict[str, list[tuple[float, bytes]]] = {}
         self._queues: dict[Queue, MemoryQueue] = {}
         self._bells: list[Callable[[Queue | str], None]] = []
+        self._listeners: dict[object, Callable[[bytes], None]] = {}
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Carry out a batch; see `Store`."""
@@ -103,6 +108,12 @@ class MemoryStore:
         """Call `bell` with a queue, or a bot's id, whenever something comes for it."""
         self._bells.append(bell)
 
+    def on_broadcast(self, receive: Callable[[bytes], None]) -> Callable[[], None]:
+        """Hand every broadcast over. Returns a function that ends it."""
+        key = object()
+        self._listeners[key] = receive
+        return lambda: self._listeners.pop(key, None) and None
+
     def _answer(self, command: Command) -> Any:
         try:
             return self._carry_out(command, self._clock())
@@ -127,6 +138,10 @@ class MemoryStore:
                 return [raw for at, raw in taken if now - at < CONTROL_TTL_S]
             case Sweep():
                 return self._sweep(now)
+            case Broadcast(raw):
+                for receive in self._listeners.values():
+                    receive(raw)
+                return len(self._listeners)
             case WriteIdentity() | ReadIdentity() | ListIdentities() | CleanUpIdentities():
                 return self._identity(command, now)
         return self._message(command, now)
@@ -174,6 +189,14 @@ class MemoryStore:
                 return self.queue(command.queue).bury(command, now)
             case ReadReceipt():
                 return self.queue(command.queue).receipt(command.message_id)
+            case IsKept():
+                return self.queue(command.queue).receipt(command.message_id) != "unknown"
+            case IsServed(queue):
+                beat = self._heartbeats.get(queue.key) if queue.kind == "bot" else None
+                beats = beat is not None and now - beat[0] < HEARTBEAT_TTL_S
+                return self.queue(queue).is_leased(now) or beats
+            case ReadPast():
+                return self.queue(command.queue).past(command)
             case ListMessages():
                 return self.queue(command.queue).messages()
         raise TypeError(f"MemoryStore does not know {type(command).__name__}")
@@ -199,47 +222,6 @@ class MemoryStore:
     def _ring(self, target: Queue | str) -> None:
         for bell in self._bells:
             bell(target)
-
-
-class MemoryDoorbell:
-    """Rings when something comes to a store in memory.
-
-    Args:
-        store: the store.
-    """
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._rings: dict[Queue | str, dict[object, Callable[[], None]]] = {}
-        self._running = False
-        store.on_arrival(self._arrived)
-
-    def subscribe(self, target: Queue | str, ring: Callable[[], None]) -> Callable[[], None]:
-        """See `Doorbell`."""
-        key = object()
-        self._rings.setdefault(target, {})[key] = ring
-        return lambda: self._end(target, key)
-
-    async def run(self, started: Callable[[], None]) -> None:
-        """See `Doorbell`."""
-        self._running = True
-        try:
-            started()
-            for target in list(self._rings):
-                self._arrived(target)
-            await anyio.sleep_forever()
-        finally:
-            self._running = False
-
-    def _arrived(self, target: Queue | str) -> None:
-        if self._running:
-            for ring in list(self._rings.get(target, {}).values()):
-                ring()
-
-    def _end(self, target: Queue | str, key: object) -> None:
-        rings = self._rings.get(target, {})
-        rings.pop(key, None)
-        if not rings:
-            self._rings.pop(target, None)
 
 
 def _read(stored: tuple[float, dict[str, bytes]] | None) -> Heartbeat | None:

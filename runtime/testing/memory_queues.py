@@ -18,9 +18,11 @@ from botvisor.store import (
     Done,
     MessageState,
     NextMessage,
+    Past,
     PushMessage,
     Queue,
     QueuedMessage,
+    ReadPast,
     ReleaseLease,
     ReturnMessage,
 )
@@ -32,6 +34,7 @@ from botvisor.wire import (
     LEASE_TTL_S,
     MAX_TRIES,
     QUARANTINE_LIMIT,
+    id_digest,
 )
 
 _tokens = itertools.count(1)
@@ -179,6 +182,20 @@ class MemoryQueue:
             found.append(self._in_flight.queued("delivered"))
         found += [entry.queued("stored") for entry in self._waiting]
         return sorted(found, key=lambda message: message.stored_at)
+
+    def past(self, command: ReadPast) -> Past:
+        """See `ReadPast`."""
+        entry = self._in_flight
+        foreign = entry is not None and not (entry.attempt or "").startswith(command.instance)
+        return Past(
+            handled=frozenset(map(id_digest, self._done)),
+            dead=frozenset(id_digest(entry.known_by) for entry in self._dead),
+            in_flight=id_digest(entry.known_by) if entry is not None and foreign else "",
+        )
+
+    def is_leased(self, now: float) -> bool:
+        """Return whether somebody holds the lease."""
+        return self._owner is not None and self._leased_until > now
 
     def sweep(self, now: float) -> int:
         """Delete what has expired. Returns how much that was."""

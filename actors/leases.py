@@ -1,0 +1,99 @@
+"""The leases of an inbox: taken, renewed, watched while somebody else holds one, and given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+
+from botvisor.errors import describe
+from botvisor.inbox import Inbox
+from botvisor.lane import Lane, Phase, Rival
+from botvisor.logs import Log
+from botvisor.process import Owner
+from botvisor.store import AcquireLease, Command, ReadPast
+from botvisor.wire import LEASE_TTL_S
+
+RENEW_EVERY_S = 5.0  # a queue that somebody else consumes is tried as often
+_RENEW_AT_AGE_S = 9.0  # of a lease that we hold: it lives three times as long
+
+Ask = Callable[[Sequence[Command]], Any]
+
+
+class Leases:
+    """The leases of one inbox.
+
+    Args:
+        inbox: whose lanes are meant.
+        owner: who the bot is.
+        log: where it says what it does.
+    """
+
+    def __init__(self, inbox: Inbox, owner: Owner, log: Log) -> None:
+        self._inbox = inbox
+        self._owner = owner
+        self._log = log
+
+    async def renew(self, ask: Ask) -> list[Any]:
+        """Renew what is due, and try for what is not ours.
+
+        Args:
+            ask: asks the backend.
+
+        Returns:
+            The answers.
+        """
+        # Counted from before the store was asked: our lease never ends later than the store's.
+        now = anyio.current_time()
+        due = [lane for lane in self._inbox.lanes if lane.leased_until < now + LEASE_TTL_S - _RENEW_AT_AGE_S]
+        answers: list[Any] = await ask([AcquireLease(lane.queue, self._owner) for lane in due])
+        for lane, answer in zip(due, answers, strict=True):
+            if answer is None:
+                self._hold(lane, now)
+            elif isinstance(answer, Owner):
+                self._stand_by(lane, answer)
+        if not self._inbox.past_known:
+            await self._read_past(ask)
+        return answers
+
+    def _stand_by(self, lane: Lane, owner: Owner) -> None:
+        lane.leased_until = 0.0
+        if not lane.standing_by:
+            lane.standing_by = True
+            say = self._log.warning if lane.was_leased else self._log.info
+            say("admin", f"{owner} serves {lane.queue}: bot {self._owner.bot_id} stands by")
+        self._watch(lane, owner)
+
+    def _watch(self, lane: Lane, owner: Owner) -> None:
+        """Say once that a bot of our own id lives elsewhere: its lease was renewed before our eyes."""
+        now = anyio.current_time()
+        if lane.rival.instance != owner.instance:
+            lane.rival = Rival(owner.instance, now)
+        elif lane.queue.key == self._owner.bot_id and now - lane.rival.since > LEASE_TTL_S:
+            lane.rival = Rival(owner.instance, float("inf"))
+            self._log.error(
+                "admin", f"Bot id {owner.bot_id!r} is taken by {owner}: give one of the two another BOT_ID"
+            )
+
+    def _hold(self, lane: Lane, since: float) -> None:
+        if not lane.leased:
+            self._inbox.past_known = False
+            if lane.phase is Phase.READY:
+                lane.forget()  # whoever had the lease in between may have shown it
+        if lane.standing_by:
+            lane.standing_by = False
+            self._log.info("admin", f"Bot {self._owner.bot_id} serves {lane.queue} now")
+        lane.leased_until, lane.was_leased = since + LEASE_TTL_S, True
+
+    async def _read_past(self, ask: Ask) -> None:
+        """Read what became of all queues' messages: an id may be in several of them."""
+        queues = [lane.queue for lane in self._inbox.lanes]
+        answers = await ask([ReadPast(queue, self._owner.instance) for queue in queues])
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        for queue, answer in zip(queues, answers, strict=True):
+            if not isinstance(answer, Exception):
+                self._inbox.learn(queue, answer)
+        self._inbox.past_known = not errors
+        if errors:
+            self._log.debug("admin", f"Bot {self._owner.bot_id} knows no past: {describe(errors[0])}")

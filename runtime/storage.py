@@ -1,0 +1,65 @@
+"""What a supervisor keeps everything in: the store, its doorbell, and what looks after them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from botvisor.actors.backend.retry import RetryingStore
+
+from .doorbell import Doorbell
+from .logs import Log
+from .store import Store
+
+Run = Callable[[Callable[[], None]], Awaitable[None]]
+"""Runs until it is cancelled; it calls its argument once it is ready."""
+
+
+async def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """All of it.
+
+    Args:
+        store: carries commands out.
+        doorbell: tells when something came.
+        log: where everything is said.
+        state: returns the figures for operators; ``mode`` says in a word where everything is kept.
+        home: the mode in which all is well.
+        children: what runs beside the store for as long as it is used, by the names of the children.
+        on_mode: what is called, on the event loop, with each change of the mode.
+        aclose: lets go of what the store still holds, once everything has stopped.
+    """
+
+    store: Store
+    doorbell: Doorbell
+    log: Log
+    state: Callable[[], dict[str, Any]]
+    home: str
+    children: Mapping[str, Run]
+    on_mode: list[Callable[[], None]] = field(default_factory=list)
+    aclose: Callable[[], Awaitable[None]] = _nothing
+
+
+class _RunningDoorbell(Doorbell, Protocol):
+    async def run(self, started: Callable[[], None]) -> None: ...
+
+
+def plain_storage(
+    store: Store, doorbell: _RunningDoorbell, log: Log, aclose: Callable[[], Awaitable[None]] = _nothing
+) -> Storage:
+    """Return the storage of one store that has no other behind it; what fails is tried again."""
+    mode = log.backend
+    return Storage(
+        store=RetryingStore(store, log),
+        doorbell=doorbell,
+        log=log,
+        state=lambda: {"mode": mode},
+        home=mode,
+        children={"doorbell": doorbell.run},
+        aclose=aclose,
+    )
