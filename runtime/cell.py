@@ -137,7 +137,8 @@ class Cell:
 
     def _gather(self, limit: int) -> list[Envelope]:
         batch: list[Envelope] = []
-        while len(batch) < limit and (envelope := self.mailbox.take()) is not None:
+        take = self.mailbox.take
+        while len(batch) < limit and (envelope := take()) is not None:
             if self._wanted(envelope):
                 batch.append(envelope)
             else:
@@ -166,7 +167,11 @@ class Cell:
         finally:
             self._in_hand = []
         for envelope, answer in zip(batch, answers, strict=True):
-            self._answer(envelope, answer)
+            if isinstance(answer, Exception):
+                fate = Fate.REJECTED
+            else:
+                fate = Fate.HANDLED if envelope.deliveries == 1 else Fate.REDELIVERED
+            self._end(envelope, fate, answer)
         self.handling = ""
 
     async def _handle(self, actor: Actor, batch: list[Envelope]) -> list[Any]:
@@ -190,14 +195,6 @@ class Cell:
                 self._end(envelope, Fate.CRASHED, ActorCrashed(self.name, error))
             elif envelope.fate is None:
                 self.mailbox.put_back(envelope)
-
-    def _answer(self, envelope: Envelope, answer: Any) -> None:
-        if isinstance(answer, Exception):
-            self._end(envelope, Fate.REJECTED, answer)
-        elif envelope.deliveries > 1:
-            self._end(envelope, Fate.REDELIVERED, answer)
-        else:
-            self._end(envelope, Fate.HANDLED, answer)
 
     def _end(self, envelope: Envelope, fate: Fate, answer: Any) -> None:
         if envelope.fate is not None:

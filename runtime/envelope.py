@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
+from collections.abc import Generator
 from typing import Any
 
 import anyio
 
 from .errors import AskTimeout
+from .tasks import on_trio
 
 
 class Fate(enum.StrEnum):
@@ -19,6 +22,8 @@ class Fate(enum.StrEnum):
     REDELIVERED = "redelivered"
     """Handled, but only by a later incarnation: the first one was cancelled under it."""
     DEAD_LETTERED = "dead-lettered"
+
+    __hash__ = str.__hash__  # that of an enum is written in Python, and fates are counted per message
 
 
 class Reply:
@@ -34,7 +39,7 @@ class Reply:
     def __init__(self, actor: str, timeout_s: float) -> None:
         self._actor = actor
         self._timeout_s = timeout_s
-        self._arrived: anyio.Event | None = None
+        self._arrived: asyncio.Future[None] | _TrioFuture | None = None
         self._value: Any = None
         self._error: BaseException | None = None
         self.ended = False
@@ -61,9 +66,10 @@ class Reply:
             BaseException: the error it ended with. A waiter that is cancelled ends the ask.
         """
         if not self.ended:
-            self._arrived = anyio.Event()
+            # A future costs half of what an anyio.Event does, and it is all that an ask needs.
+            self._arrived = _TrioFuture() if on_trio() else asyncio.get_running_loop().create_future()
             try:
-                await self._arrived.wait()
+                await self._arrived
             finally:
                 self.ended = True
         error, value = self._error, self._value
@@ -86,9 +92,27 @@ class Reply:
         self.ended = True
         self._value = value
         self._error = error
-        if self._arrived is not None:
-            self._arrived.set()
+        if self._arrived is not None and not self._arrived.done():  # a waiter that was cancelled just now
+            self._arrived.set_result(None)
         return True
+
+
+class _TrioFuture:
+    """What an ask needs of asyncio's futures, on trio."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._event.wait().__await__()
+
+    def done(self) -> bool:
+        return self._event.is_set()
+
+    def set_result(self, _: None) -> None:
+        self._event.set()
 
 
 class Envelope:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import anyio
 
-_PRUNE_FROM = 1024  # entries; a smaller heap is left alone
+_PRUNE_FROM = 128  # entries; held longer, what has ended makes the garbage collector run again and again
 _SLACK_S = 0.1
 
 
