@@ -38,16 +38,21 @@ class BackendActor(BatchActor):
 
     async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
         """Carry out a batch of commands; what is none is answered with an error of its own."""
-        if any(isinstance(message, SweepNow) for message in messages):
-            self._ctx.tell_after(SWEEP_EVERY_S, SweepNow())
-        asked = [Sweep() if isinstance(message, SweepNow) else message for message in messages]
-        answers: list[Any] = [TypeError(f"{type(a).__name__} is no command of a store") for a in asked]
-        places = [place for place, message in enumerate(asked) if isinstance(message, Command)]
-        for place, answer in zip(places, await self._carry_out([asked[p] for p in places]), strict=True):
-            answers[place] = answer
-        return answers
+        if all([isinstance(message, Command) for message in messages]):
+            return await self._carry_out(messages)
+        asked = [self._sweep() if isinstance(message, SweepNow) else message for message in messages]
+        results = iter(await self._carry_out([each for each in asked if isinstance(each, Command)]))
+        strange = "{} is no command of a store".format
+        return [
+            next(results) if isinstance(each, Command) else TypeError(strange(type(each).__name__))
+            for each in asked
+        ]
 
-    async def _carry_out(self, commands: list[Command]) -> list[Any]:
+    def _sweep(self) -> Sweep:
+        self._ctx.tell_after(SWEEP_EVERY_S, SweepNow())
+        return Sweep()
+
+    async def _carry_out(self, commands: Sequence[Command]) -> list[Any]:
         began = time.perf_counter()
         results = await self._store.execute(commands)
         took_ms = (time.perf_counter() - began) * 1000

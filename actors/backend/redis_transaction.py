@@ -44,32 +44,33 @@ class Transactions:
         Raises:
             LinkLost: when the link broke; nobody knows what was carried out.
         """
-        answers: list[list[Any]] = [[] for _ in steps]
-        places = list(range(len(steps)))
-        for _ in range(_ATTEMPTS):
-            tried = [steps[place] for place in places]
-            replies = await (self._transact(tried) if _must_be_whole(tried) else self._pipeline(tried))
-            for place, replies_of_one in zip(places, replies, strict=True):
-                answers[place] = replies_of_one
-            places = [place for place in places if not answers[place]]
-            if not places:
+        answers = await self._try(steps)
+        for _ in range(_ATTEMPTS - 1):
+            if all(answers):
                 return answers
-        for place in places:
-            answers[place] = [ErrorReply("TRYAGAIN aborted with others again and again")] * len(steps[place])
-        return answers
+            places = [place for place, replies in enumerate(answers) if not replies]
+            again = await self._try([steps[place] for place in places])
+            for place, replies in zip(places, again, strict=True):
+                answers[place] = replies
+        return [
+            replies or [ErrorReply("TRYAGAIN aborted with others again and again")] * len(step)
+            for step, replies in zip(steps, answers, strict=True)
+        ]
+
+    async def _try(self, steps: Sequence[Step]) -> list[list[Any]]:
+        """Return the replies of each step, none at all for those that are to be sent again."""
+        return await (self._transact(steps) if _must_be_whole(steps) else self._pipeline(steps))
 
     async def _pipeline(self, steps: Sequence[Step]) -> list[list[Any]]:
-        """Return the replies of each step, none at all for those that are to be sent again."""
-        commands, fresh = self._render(steps)
-        return self._settle(fresh, await self.link.execute(commands), steps)
+        commands, scripts = self._render(steps)
+        return self._settle(scripts, await self.link.execute(commands), steps)
 
     async def _transact(self, steps: Sequence[Step]) -> list[list[Any]]:
-        """Return the replies of each step, none at all for those that are to be sent again."""
-        commands, fresh = self._render(steps)
+        commands, scripts = self._render(steps)
         begun, *queued, executed = await self.link.execute([_MULTI, *commands, _EXEC])
         # Redis 5 on a read-only replica refuses every command, and then answers EXEC with an empty list.
         if isinstance(executed, list) and len(executed) == len(queued):
-            return self._settle(fresh, executed, steps)
+            return self._settle(scripts, executed, steps)
         refusals = [_error_of(replies) for replies in _split(queued, steps)]
         if isinstance(begun, ErrorReply) or not any(refusals):
             # It was refused as a whole: MULTI, and the rest was no transaction; or EXEC, which before Redis 7
@@ -90,34 +91,36 @@ class Transactions:
         return answers
 
     def _render(self, steps: Iterable[Step]) -> tuple[list[tuple[Part, ...]], set[Script]]:
-        """Return the commands, and the scripts that they bring along because the server may not know them."""
+        """Return the commands, and the scripts among them, which come in full if the server may not know them."""
         commands: list[tuple[Part, ...]] = []
-        fresh: set[Script] = set()
+        scripts: set[Script] = set()
         for step in steps:
             for command in step:
                 if not isinstance(command, Call):
                     commands.append(command)
-                elif command.script in self._known or command.script in fresh:
+                elif command.script in self._known or command.script in scripts:
                     commands.append(command.by_name())
+                    scripts.add(command.script)
                 else:
-                    fresh.add(command.script)
                     commands.append(command.in_full())
-        return commands, fresh
+                    scripts.add(command.script)
+        return commands, scripts
 
-    def _settle(self, fresh: set[Script], replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
-        self._known |= fresh
+    def _settle(self, scripts: set[Script], replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
         answers = _split(replies, steps)
-        if any(map(_is_unknown_script, replies)):
+        self._known |= scripts
+        if scripts and any(map(_is_unknown_script, replies)):
             self._known.clear()  # somebody flushed them all
             answers = [[] if any(map(_is_unknown_script, each)) else each for each in answers]
         return answers
 
 
-def _split(replies: Sequence[Any], steps: Sequence[Step]) -> list[list[Any]]:
+def _split(replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
     split, start = [], 0
     for step in steps:
-        split.append(list(replies[start : start + len(step)]))
-        start += len(step)
+        end = start + len(step)
+        split.append(replies[start:end])
+        start = end
     return split
 
 
