@@ -28,6 +28,7 @@ from .broadcasts import Broadcasts
 from .lane_steps import ask, failures, leave, next_step
 from .leases import RENEW_EVERY_S, Leases
 
+_RENEWALS_PER_LOOK = 6  # at the queues of a store whose doorbell looks by itself
 RETRY_S = 1.0  # between two attempts while the store is away
 
 
@@ -72,6 +73,7 @@ class InboxActor(Actor):
         self._log = log
         self._looking = False  # a Look is on its way
         self._control_rung = True
+        self._renewals = 0
         self._regaining = False  # a Regain is on its way
         self._leases = Leases(inbox, owner, log)
         self._broadcasts = Broadcasts(inbox, log)
@@ -102,10 +104,7 @@ class InboxActor(Actor):
                 self._look_soon()
             case Renew():
                 await self._renew_and_go_on()
-                # A doorbell that has failed rings nobody: without it messages are late, and not lost.
-                for lane in self._inbox.lanes:
-                    lane.rung = True
-                self._ring_control()
+                self._ring_all()
             case _:
                 await super().handle(message)
 
@@ -190,6 +189,15 @@ class InboxActor(Actor):
     def _is_doubtful(self, claim: Claim) -> bool:
         # While a store is away nobody can tell whether it has a twin of a message older than this bot.
         return not self._inbox.past_known and claim.stored_at < self._inbox.began
+
+    def _ring_all(self) -> None:
+        # A doorbell that has failed rings nobody: without it messages are late, and not lost.
+        self._renewals += 1
+        for lane in self._inbox.lanes:
+            # Redis's looks at all its queues each second by itself.
+            if lane.queue.store != "redis" or self._renewals % _RENEWALS_PER_LOOK == 0:
+                lane.rung = True
+        self._ring_control()
 
     async def _renew_and_go_on(self) -> None:
         failed = await self._renew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -192,9 +193,9 @@ class MemoryStore:
             case IsKept():
                 return self.queue(command.queue).receipt(command.message_id) != "unknown"
             case IsServed(queue):
-                beat = self._heartbeats.get(queue.key) if queue.kind == "bot" else None
-                beats = beat is not None and now - beat[0] < HEARTBEAT_TTL_S
-                return self.queue(queue).is_leased(now) or beats
+                at, fields = self._heartbeats.get(queue.key, (-math.inf, {}))
+                beats = now - at < HEARTBEAT_TTL_S and fields.get("status") != b"stopped"
+                return self.queue(queue).is_leased(now) or (queue.kind == "bot" and beats)
             case ReadPast():
                 return self.queue(command.queue).past(command)
             case ListMessages():
