@@ -133,7 +133,7 @@ class Inbox:
 
     def announce(self, message: AdminMessage) -> None:
         """Take in a message that no queue holds, unless it was shown already. The oldest of many are lost."""
-        if not self.ended and message.id not in self._shown_ids and not self.was_handled(message.id):
+        if not self.ended and not self._was_met(message.id):
             self._announced.append(message)
             self.arrived()
 
@@ -156,10 +156,12 @@ class Inbox:
                 self.on_change()
             elif lane.leased:
                 return lane
-        if self._announced:
-            lane = Lane(NO_QUEUE)
-            lane.message = self._announced.popleft()
-            return lane
+        while self._announced:
+            message = self._announced.popleft()
+            if not self._was_met(message.id):  # its repeat came before anybody read it
+                lane = Lane(NO_QUEUE)
+                lane.message = message
+                return lane
         return None
 
     def _hand_out(self, lane: Lane, message: AdminMessage, reader: Any) -> AdminMessage:
@@ -181,6 +183,9 @@ class Inbox:
                 return True
         twins = [lane.message for lane in self.lanes if lane.message and lane.message.id == message_id]
         return message_id in self._shown_ids or any(twin.redelivered for twin in twins)
+
+    def _was_met(self, message_id: str) -> bool:
+        return message_id in self._shown_ids or self.was_handled(message_id)
 
     def _holder_ended(self, reader: Any) -> None:
         if self._held is not None and self._holder is reader:
