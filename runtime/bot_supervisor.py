@@ -49,6 +49,7 @@ class BotSupervisor:
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self.settings = settings
         self.log = log = storage.log
+        self.outbox = storage.outbox
         self.core = Supervisor(log.event)
         self._storage = storage
         self._health = Health(self.core, storage, settings.heartbeat_interval_s)

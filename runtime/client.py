@@ -11,10 +11,11 @@ from typing import Any
 import anyio
 import msgspec
 
+from botvisor.actors.backend.outbox_tender import OutboxTender
 from botvisor.config import Settings, load_settings
 
 from .control import Command as ControlCommand
-from .control import Control
+from .control import compose_control
 from .errors import ActorError, NotStored, StoreError, StoreUnavailable
 from .heartbeat import Heartbeat
 from .logs import Log
@@ -22,9 +23,9 @@ from .message_forms import Mode
 from .messages import compose_message
 from .receipt import Receipt
 from .ref import Ref
-from .room import canonical_room
 from .shared import shared_supervisor
 from .store import (
+    Broadcast,
     Command,
     ListHeartbeats,
     ListIdentities,
@@ -36,7 +37,7 @@ from .store import (
     ReadHeartbeat,
     ReadReceipt,
 )
-from .wire import valid_bot_id
+from .target import bot_only, queue_of
 
 _TIMEOUT_S = 5.0
 _POLL_FIRST_S = 0.01
@@ -50,12 +51,24 @@ class Client:
         backend: the backend actor.
         settings: the settings.
         log: where it says what it does.
+        outbox: keeps durable messages; None where every message is durable, or there are no files.
+        one_shot: it closes once it has sent, so the spool is no place for who is not served on this host.
     """
 
-    def __init__(self, backend: Ref, settings: Settings, log: Log) -> None:
+    def __init__(
+        self,
+        backend: Ref,
+        settings: Settings,
+        log: Log,
+        *,
+        outbox: OutboxTender | None = None,
+        one_shot: bool = False,
+    ) -> None:
         self._backend = backend
         self._settings = settings
         self._log = log
+        self._outbox = outbox
+        self._one_shot = one_shot
 
     async def send(
         self,
@@ -78,30 +91,26 @@ class Client:
             mode: ``immediate`` or ``queued``.
             sender_id: who sends it.
             sender_name: the sender's name.
-            durable: survive a store that loses its memory. On files every message is synced to the disk
-                before this returns, so there it changes nothing.
-            spool: accept this host's spool for a target elsewhere. On files alone there is no elsewhere.
+            durable: survive a Redis that loses its memory: a copy is synced to this host's disk first, and
+                sent again, marked, for as long as nobody knows of the message, for 3,000 s. On files every
+                message is synced to the disk before this returns, so there it changes nothing.
+            spool: with a one-shot client, accept this host's spool for a target elsewhere: it is forwarded
+                once another program of this host reaches Redis. On files alone there is no elsewhere.
 
         Returns:
             The receipt; with `wait` it says how far the message came within that time.
 
         Raises:
-            NotStored: no store took it.
+            NotStored: no store took it; or it cannot be durable, as `BOT_FILE_FALLBACK` is off.
             MalformedMessage: it cannot be written as JSON, has no text, or is over 1 MiB.
         """
         began = anyio.current_time()
         queue = self._queue(target)
-        message_id, raw = compose_message(
-            payload,
-            room_url=target if queue.kind == "room" else "",
-            mode=mode,
-            sender_id=sender_id,
-            sender_name=sender_name,
-            now=time.time(),
-            token=uuid.uuid4().hex[:8],
-        )
+        room_url = target if queue.kind == "room" else ""
+        message_id, raw = _compose(payload, room_url, mode, sender_id, sender_name)
+        durable, elsewhere = durable and self._settings.use_redis, spool or not self._one_shot
         try:
-            where = await self._ask(PushMessage(queue, message_id, raw))
+            where = await self._push(PushMessage(queue, message_id, raw, durable, elsewhere))
         except StoreError as error:
             self._log.error("admin", f"Could not send an admin message to {queue.kind} {target}: {error}")
             raise NotStored(target, str(error)) from error
@@ -109,6 +118,36 @@ class Client:
         stored_ms = _elapsed_ms(began)
         receipt = Receipt(id=message_id, target=target, state="stored", where=where, stored_ms=stored_ms)
         return receipt if wait is None else await self._follow(receipt, queue, began, wait)
+
+    async def broadcast(
+        self,
+        payload: str | Mapping[str, Any],
+        *,
+        mode: Mode | None = None,
+        sender_id: str | None = None,
+        sender_name: str | None = None,
+    ) -> int:
+        """Send a message to every bot that listens just now: best effort, kept nowhere, with no receipt.
+
+        Args:
+            payload: see `send`; so are the others.
+            mode: ``immediate`` or ``queued``.
+            sender_id: who sends it.
+            sender_name: the sender's name.
+
+        Returns:
+            How many connections got it: one for each process with bots, and those of other programs.
+
+        Raises:
+            NotStored: Redis is away, or not used: nobody got it.
+            MalformedMessage: see `send`.
+        """
+        _, raw = _compose(payload, "", mode, sender_id, sender_name)
+        try:
+            heard: int = await self._ask(Broadcast(raw))
+        except StoreError as error:
+            raise NotStored("every bot", str(error)) from error
+        return heard
 
     async def receipt(self, receipt: Receipt) -> Receipt:
         """Return how far a message has come by now; its times stay as `send` has seen them.
@@ -135,7 +174,7 @@ class Client:
             StoreError: when no store answered.
             ValueError: when the id is not a valid one.
         """
-        found: Heartbeat | None = await self._ask(ReadHeartbeat(_valid(bot_id)))
+        found: Heartbeat | None = await self._ask(ReadHeartbeat(bot_only(bot_id)))
         return found
 
     async def identities(self, room_url: str) -> list[dict[str, Any]]:
@@ -178,17 +217,20 @@ class Client:
             raise NotStored(bot_id, str(error)) from error
         if heartbeat is not None and heartbeat.instance:
             arguments.setdefault("instance", heartbeat.instance)  # a successor is not to obey
-        control = Control(id=f"ctl_{uuid.uuid4().hex}", command=command, arguments=arguments, sender="client")
+        control_id = f"ctl_{uuid.uuid4().hex}"
+        raw = compose_control(control_id, command, arguments, sender="client")
         try:
-            raw = msgspec.json.encode(control)
-            msgspec.json.decode(raw, type=Control)
-        except msgspec.ValidationError as error:
-            raise ValueError(str(error)) from error
-        try:
-            await self._ask(PushControl(_valid(bot_id), control.id, raw))
+            await self._ask(PushControl(bot_only(bot_id), control_id, raw))
         except StoreError as error:
             raise NotStored(bot_id, str(error)) from error
-        return control.id
+        return control_id
+
+    async def _push(self, command: PushMessage) -> Any:
+        if not command.durable:
+            return await self._ask(command)
+        if self._outbox is None:
+            raise StoreError("a durable message is kept on this host's files, and BOT_FILE_FALLBACK is off")
+        return await self._outbox.send(command, self._ask)
 
     async def _follow(self, receipt: Receipt, queue: Queue, began: float, wait: float) -> Receipt:
         pause_s = _POLL_FIRST_S
@@ -204,11 +246,7 @@ class Client:
         return receipt
 
     def _queue(self, target: str) -> Queue:
-        if valid_bot_id(target):
-            return Queue("bot", target)
-        if "/" in target:
-            return Queue("room", canonical_room(target, lower_path=self._settings.canonicalize_lower_path))
-        raise ValueError(f"{target!r} is neither a bot's id (A-Z a-z 0-9 . _ : -) nor a room's URL")
+        return queue_of(target, lower_path=self._settings.canonicalize_lower_path)
 
     async def _ask(self, command: Command) -> Any:
         try:
@@ -218,11 +256,13 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def open_client(settings: Settings | None = None) -> AsyncIterator[Client]:
+async def open_client(settings: Settings | None = None, *, one_shot: bool = False) -> AsyncIterator[Client]:
     """Open the operator's side; it needs no bot of its own, and shares the backend with those there are.
 
     Args:
         settings: None reads the environment.
+        one_shot: it is closed once it has sent. While Redis is away it then sends to who is served on this
+            host, and refuses all others: a client that stays open forwards its spool itself.
 
     Yields:
         The client.
@@ -233,13 +273,27 @@ async def open_client(settings: Settings | None = None) -> AsyncIterator[Client]
     """
     settings = settings or load_settings()
     async with shared_supervisor(settings) as supervisor:
-        yield Client(supervisor.backend, settings, supervisor.log)
+        yield Client(
+            supervisor.backend, settings, supervisor.log, outbox=supervisor.outbox, one_shot=one_shot
+        )
 
 
-def _valid(bot_id: str) -> str:
-    if not valid_bot_id(bot_id):
-        raise ValueError(f"a bot id is 1 to 128 of A-Z a-z 0-9 . _ : -, not {bot_id!r}")
-    return bot_id
+def _compose(
+    payload: str | Mapping[str, Any],
+    room_url: str,
+    mode: Mode | None,
+    sender_id: str | None,
+    sender_name: str | None,
+) -> tuple[str, bytes]:
+    return compose_message(
+        payload,
+        room_url=room_url,
+        mode=mode,
+        sender_id=sender_id,
+        sender_name=sender_name,
+        now=time.time(),
+        token=uuid.uuid4().hex[:8],
+    )
 
 
 def _elapsed_ms(began: float) -> float:

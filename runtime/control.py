@@ -45,3 +45,18 @@ def decode_control(raw: bytes) -> Control:
         return msgspec.json.decode(raw, type=Control)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"control: {error}") from error
+
+
+def compose_control(control_id: str, command: Command, arguments: dict[str, Any], sender: str) -> bytes:
+    """Return the bytes of a command.
+
+    Raises:
+        ValueError: when there is no such command, or its arguments are not as they must be.
+    """
+    control = Control(id=control_id, command=command, arguments=arguments, sender=sender)
+    try:
+        raw = msgspec.json.encode(control)
+        msgspec.json.decode(raw, type=Control)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+    return raw

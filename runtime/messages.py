@@ -149,3 +149,18 @@ def compose_message(
         raise MalformedMessage(f"cannot be written as JSON: {error}") from error
     message = decode_message(raw, fallback_id="", source="composed", received_at=now)
     return message.id, raw
+
+
+def mark_resent(raw: bytes) -> bytes:
+    """Return a message as its sender sends it once more: who reads it is told that it may be a repeat.
+
+    Args:
+        raw: the message's bytes.
+
+    Raises:
+        MalformedMessage: it is no message, or has no room for the mark.
+    """
+    marked = msgspec.json.encode({**parse_object(raw), RESENT_FIELD: True})
+    if len(marked) > MAX_MESSAGE_BYTES:
+        raise MalformedMessage(f"{len(marked)} bytes with a repeat's mark, more than {MAX_MESSAGE_BYTES}")
+    return marked

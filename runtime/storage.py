@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from botvisor.actors.backend.outbox_tender import OutboxTender
 from botvisor.actors.backend.retry import RetryingStore
 
 from .doorbell import Doorbell
@@ -33,6 +34,7 @@ class Storage:
         children: what runs beside the store for as long as it is used, by the names of the children.
         on_mode: what is called, on the event loop, with each change of the mode.
         aclose: lets go of what the store still holds, once everything has stopped.
+        outbox: keeps durable messages; None where that is not needed, or not possible.
     """
 
     store: Store
@@ -43,6 +45,7 @@ class Storage:
     children: Mapping[str, Run]
     on_mode: list[Callable[[], None]] = field(default_factory=list)
     aclose: Callable[[], Awaitable[None]] = _nothing
+    outbox: OutboxTender | None = None
 
 
 class _RunningDoorbell(Doorbell, Protocol):

@@ -8,6 +8,7 @@ import anyio.to_thread
 
 from botvisor.actors.backend.doorbell import SpoolDoorbell
 from botvisor.actors.backend.files import FileStore
+from botvisor.actors.backend.outbox_tender import EVERY_S, OutboxTender
 from botvisor.config import Settings
 
 from .bot_supervisor import BotSupervisor
@@ -22,7 +23,7 @@ def new_supervisor(settings: Settings) -> BotSupervisor:
     Raises:
         SettingsError: when Redis cannot be used as the settings say.
     """
-    return BotSupervisor(settings, _on_redis(settings) if settings.use_redis else _on_files(settings))
+    return BotSupervisor(settings, on_redis(settings) if settings.use_redis else _on_files(settings))
 
 
 def _on_files(settings: Settings) -> Storage:
@@ -32,7 +33,16 @@ def _on_files(settings: Settings) -> Storage:
     return plain_storage(store, SpoolDoorbell(store.spool), log, close)
 
 
-def _on_redis(settings: Settings) -> Storage:
+def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
+    """Return what keeps everything on Redis, and on files while it is away.
+
+    Args:
+        settings: the settings.
+        tend_every_s: how often the durable messages are looked after that were sent from here.
+
+    Raises:
+        SettingsError: when Redis cannot be used as the settings say.
+    """
     # hiredis and what goes with it are of no use to who keeps to files.
     from botvisor.actors.backend.both_doorbells import BothDoorbells
     from botvisor.actors.backend.failover import FailoverStore
@@ -56,6 +66,9 @@ def _on_redis(settings: Settings) -> Storage:
     if files is not None:
         spool_bell = SpoolDoorbell(files.spool)
         doorbell, children["doorbell"] = BothDoorbells(bell, spool_bell), spool_bell.run
+    outbox = OutboxTender(files.outbox, store, log, every_s=tend_every_s) if files is not None else None
+    if outbox is not None:
+        children["outbox"] = outbox.run
     return Storage(
         store=store,
         doorbell=doorbell,
@@ -65,6 +78,7 @@ def _on_redis(settings: Settings) -> Storage:
         on_mode=store.on_mode,
         children=children,
         aclose=store.aclose,
+        outbox=outbox,
     )
 
 

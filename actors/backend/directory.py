@@ -179,6 +179,15 @@ class Directory:
                 return False
         return True
 
+    def sync(self) -> None:
+        """Have the names in the directory survive a loss of power from now on, as they are.
+
+        Raises:
+            StoreUnavailable: when that cannot be said of them.
+        """
+        with os_errors(self.path):
+            _sync_directory(self.path)
+
     def stat(self, name: str) -> os.stat_result | None:
         """Return a file's facts without following links, or None when there is no such file."""
         path = self.at(name)

@@ -40,7 +40,8 @@ from .directory import Directory
 from .heartbeat_files import HeartbeatFiles
 from .identity_files import IdentityFiles
 from .os_errors import unavailable
-from .quarantine import Notify
+from .outbox import Outbox
+from .quarantine import Notify, Quarantine
 from .spool import Spool
 from .sweep import Sweeper
 
@@ -60,6 +61,7 @@ class FileStore:
 
     Attributes:
         spool: the spool, for its doorbell.
+        outbox: keeps the messages that were sent from here and are to survive Redis; it has locks of its own.
     """
 
     def __init__(self, settings: Settings, notify: Notify | None = None) -> None:
@@ -67,6 +69,7 @@ class FileStore:
         self.spool = Spool(
             settings.admin_message_dir, lower_path=settings.canonicalize_lower_path, notify=notify
         )
+        self.outbox = Outbox(self.spool.directory, Quarantine(self.spool.directory, notify))
         heartbeats = HeartbeatFiles(Directory(settings.heartbeat_dir), notify)
         identities = IdentityFiles(Directory(settings.identity_dir))
         views = self.spool.views
@@ -114,6 +117,7 @@ class FileStore:
         if self._lock.acquire(timeout=_BUSY_LIMIT_S):
             try:
                 self.spool.close()
+                self.outbox.close()
             finally:
                 self._lock.release()
 

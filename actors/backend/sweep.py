@@ -23,6 +23,8 @@ from botvisor.wire import (
     DONE_TTL_S,
     EPITAPH_TTL_S,
     IDENTITY_TTL_S,
+    KEPT_TTL_S,
+    OUTBOX_DIR,
     PROC_TTL_S,
     TMP_DIR,
 )
@@ -69,8 +71,9 @@ class Sweeper:
         removed = 0
         if self._usable(self._spool):
             removed += self._expire(self._spool, _spool_ttl_s)
-            removed += self._expire_locks()
+            removed += self._expire_locks(self._spool)
             removed += self._expire_claims()
+            removed += self._expire_outboxes()
             for name, ttl_s in ((DONE_DIR, DONE_TTL_S), (DEAD_DIR, DEAD_TTL_S), (BAD_DIR, DEAD_TTL_S)):
                 removed += self._expire(self._spool.sub(name), _always(ttl_s))
             removed += self._expire_drafts(self._spool)
@@ -111,11 +114,11 @@ class Sweeper:
     def _expire_drafts(self, directory: Directory) -> int:
         return self._expire(directory.sub(TMP_DIR), _always(ADMIN_TTL_S))
 
-    def _expire_locks(self) -> int:
-        names = [name for name in self._spool.names() if _LOCK.fullmatch(name)]
+    def _expire_locks(self, directory: Directory) -> int:
+        names = [name for name in directory.names() if _LOCK.fullmatch(name)]
         oldest = time.time() - ADMIN_TTL_S
-        old = [name for name in names if (found := self._spool.stat(name)) and found.st_mtime < oldest]
-        return sum(remove_stale(self._spool.at(name)) for name in old)
+        old = [name for name in names if (found := directory.stat(name)) and found.st_mtime < oldest]
+        return sum(remove_stale(directory.at(name)) for name in old)
 
     def _expire_claims(self) -> int:
         """Delete what is in flight of queues that nobody serves any more."""
@@ -126,6 +129,16 @@ class Sweeper:
                 with contextlib.suppress(OSError):  # it is not empty
                     os.rmdir(entry.path)
         return removed
+
+    def _expire_outboxes(self) -> int:
+        """Delete what senders left who are no more, and nobody has taken over in time."""
+        outbox, removed = self._spool.sub(OUTBOX_DIR), 0
+        for entry in list(outbox.entries()):
+            if entry.is_dir(follow_symlinks=False) and unheld(outbox.at(f"{entry.name}.lock")):
+                removed += self._expire(outbox.sub(entry.name), _always(KEPT_TTL_S))
+                with contextlib.suppress(OSError):  # it is not empty
+                    os.rmdir(entry.path)
+        return removed + self._expire_locks(outbox)
 
     def _expire_identities(self) -> int:
         removed = 0
