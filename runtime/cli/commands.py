@@ -16,6 +16,7 @@ from botvisor.heartbeat import Heartbeat
 
 from .table import table
 
+SPOOLED = 3
 NOT_REACHED = 4
 
 
@@ -40,9 +41,15 @@ async def ps(options: Namespace, settings: Settings) -> int:
 async def send(options: Namespace, settings: Settings) -> int:
     """Send a message."""
     _quiet()
-    async with open_client(settings) as client:
+    async with open_client(settings, one_shot=True) as client:
         receipt = await client.send(
-            options.target, options.text, wait=options.wait, mode=options.mode, sender_name=options.sender
+            options.target,
+            options.text,
+            wait=options.wait,
+            mode=options.mode,
+            sender_name=options.sender,
+            durable=options.durable,
+            spool=options.spool,
         )
     if options.json:
         _print_json(receipt)
@@ -51,7 +58,12 @@ async def send(options: Namespace, settings: Settings) -> int:
             receipt.state, receipt.delivered_ms
         )
         _print(f"{receipt.id} {receipt.state} after {at_ms or 0:.0f} ms ({receipt.where})")
-    return NOT_REACHED if options.wait is not None and receipt.state != "handled" else 0
+    if options.wait is not None:
+        return 0 if receipt.state == "handled" else NOT_REACHED
+    if settings.use_redis and receipt.where.startswith("spool@"):
+        print(f"botvisor: Redis is away: only {receipt.where} has the message", file=sys.stderr)  # noqa: T201
+        return SPOOLED
+    return 0
 
 
 async def control(options: Namespace, settings: Settings) -> int:

@@ -24,7 +24,8 @@ examples:
 
 Each command has a --help of its own. The settings come from the environment, as the bots' own do:
 docs/wire.md names BOT_HEARTBEAT_DIR, BOT_ADMIN_MESSAGE_DIR and all the others.
-Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 4 the awaited state was not reached.
+Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 Redis is away, and only this host's
+spool has the message; 4 the awaited state was not reached.
 """
 
 
@@ -79,6 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--mode", choices=["immediate", "queued"], default="queued", help="default: queued")
     one.add_argument("--sender", metavar="NAME", help="who you are, as the bot is told")
+    one.add_argument(
+        "--durable",
+        action="store_true",
+        help="keep a copy on this host until it is handled: a bot or a client here sends it again if Redis "
+        "loses its memory",
+    )
+    one.add_argument(
+        "--spool",
+        action="store_true",
+        help="while Redis is away take this host's spool for a bot elsewhere, too: a bot or a client here "
+        "brings it to Redis later",
+    )
 
     for name, text in (
         ("stop", "stop a bot, as SIGTERM does"),
