@@ -1,0 +1,154 @@
+"""The watchdog: it tells where a loop stands while it stands still, and what it was when it is over."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import anyio
+import pytest
+
+from botvisor import stall as stalls
+from botvisor.watchdog import Watchdog
+
+AFTER_S = 0.2
+AGAIN_S = 0.6
+
+
+class Kennel:
+    """A watchdog, and what it has told."""
+
+    def __init__(self):
+        self.stalls, self.turns, self.threads = [], [], []
+        self.told = threading.Event()
+        self.dog = Watchdog(AFTER_S, on_stall=self._stalled, on_turn=self.turns.append, again_s=AGAIN_S)
+
+    def _stalled(self, stall):
+        self.stalls.append(stall)
+        self.threads.append(threading.current_thread())
+        self.told.set()
+
+    async def __aenter__(self):
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        await self._group.start(self._run)
+        return self
+
+    async def __aexit__(self, *error):
+        self._group.cancel_scope.cancel()
+        await self._group.__aexit__(*error)
+
+    async def _run(self, *, task_status):
+        await self.dog.run(task_status.started)
+
+    async def turned(self):
+        with anyio.fail_after(10):
+            while not self.turns:
+                await anyio.sleep(0.01)
+
+
+def spin_until(event):
+    while not event.is_set():
+        sum(range(100))
+
+
+def wait_for(event):
+    assert event.wait(10)  # blocks this thread, as a call that was forgotten to be awaited does
+
+
+@pytest.mark.parametrize("block", [wait_for, spin_until])
+async def test_it_names_the_line_that_blocks_while_it_blocks(block):
+    async with Kennel() as kennel:
+        block(kennel.told)
+        await kennel.turned()
+    stall, *_ = kennel.stalls
+    assert stall.where.file == __file__
+    assert stall.where.function == block.__name__
+    assert "test_it_names_the_line_that_blocks" in stall.stack
+    assert stall.for_s >= AFTER_S
+    assert kennel.threads[0] is not threading.current_thread()
+
+
+async def test_once_it_is_over_the_loop_is_told_how_long_it_was():
+    async with Kennel() as kennel:
+        wait_for(kennel.told)
+        await kennel.turned()
+    assert len(kennel.turns) == 1
+    assert kennel.turns[0].where == kennel.stalls[0].where
+    assert kennel.turns[0].for_s >= kennel.stalls[0].for_s
+
+
+async def test_a_stall_that_lasts_is_told_again():
+    async with Kennel() as kennel:
+        wait_for(kennel.told)
+        kennel.told.clear()
+        began = time.monotonic()
+        wait_for(kennel.told)
+        assert time.monotonic() - began > AGAIN_S / 2
+    assert len(kennel.stalls) == 2
+
+
+async def test_a_loop_that_turns_is_left_alone():
+    async with Kennel() as kennel:
+        await anyio.sleep(AFTER_S * 3)
+    assert not kennel.stalls
+
+
+async def test_its_thread_ends_with_it():
+    async with Kennel():
+        assert any(thread.name == "botvisor watchdog" for thread in threading.enumerate())
+    with anyio.fail_after(5):
+        while any(thread.name == "botvisor watchdog" for thread in threading.enumerate()):
+            await anyio.sleep(0.02)
+
+
+STOPPED = """
+import anyio, sys
+from botvisor.watchdog import Watchdog
+async def main():
+    dog = Watchdog(0.3, on_stall=lambda s: print("STALL", s.where, flush=True), on_turn=print)
+    async with anyio.create_task_group() as group:
+        group.start_soon(dog.run, lambda: print("watching", flush=True))
+        await anyio.to_thread.run_sync(sys.stdin.read)
+        group.cancel_scope.cancel()
+anyio.run(main)
+"""
+
+
+def test_a_process_that_was_stopped_as_a_whole_was_not_blocked():
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "watching\n"
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)  # time enough for a look
+        out, _ = process.communicate(timeout=10)
+    assert out == ""
+
+
+def test_a_dump_of_faulthandler_is_read():
+    text = """Timeout (0:00:03)!
+Thread 0x00007f0000000001 (most recent call first):
+  File "/usr/lib/python3.11/threading.py", line 324 in wait
+
+Thread 0x00007f0000000002 (most recent call first):
+  File "/srv/bot/talk.py", line 12 in match
+  File "/srv/bot/bot.py", line 40 in main
+"""
+    stall = stalls.read_dump(text, 3.0)
+    assert str(stall.where) == "/srv/bot/talk.py:12 in match"
+    assert stall.stack.splitlines()[0] == "  /srv/bot/bot.py:40 in main"
+    assert stalls.read_dump("", 3.0) is None
+
+
+def test_the_line_is_the_authors_where_pythons_own_is_what_blocks():
+    stdlib = threading.__file__
+    dump = f'  File "{stdlib}", line 1 in wait\n  File "/srv/bot/bot.py", line 7 in main\n'
+    assert stalls.read_dump(dump, 1.0).where.file == "/srv/bot/bot.py"
+    alone = f'  File "{stdlib}", line 1 in wait\n'
+    assert stalls.read_dump(alone, 1.0).where.file == stdlib
