@@ -116,3 +116,11 @@ async def place(servers, tmp_path):
     place = Place(await servers(), tmp_path)
     yield place
     place.redis.close()
+
+
+@pytest.fixture
+async def kept(servers, tmp_path):
+    """A `Place` with a server that forgets nothing."""
+    place = Place(await servers("appendonly yes", "appendfsync always"), tmp_path)
+    yield place
+    place.redis.close()
