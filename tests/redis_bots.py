@@ -67,7 +67,9 @@ class Process:
 
     def __init__(self, supervisor):
         self.supervisor = supervisor
-        self.client = Client(supervisor.backend, supervisor.settings, supervisor.log)
+        self.client = Client(
+            supervisor.backend, supervisor.settings, supervisor.log, outbox=supervisor.outbox
+        )
 
     async def start(self, main=None, *, room_url=ROOM, bot_id="ada", **more):
         """Start a bot. Returns its handle, with its `Reader` as `reader`."""

@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from loguru import logger
 
-from botvisor.cli import main
-
+from . import cli_rig
 from .processes import LIMIT_S, Program, environment
+
+botvisor, command = cli_rig.botvisor, cli_rig.command
 
 ROOM = "https://example.daily.co/room"
 BOT = """
@@ -31,43 +31,6 @@ async def main(bot):
 
 run_bot(main, room_url="https://example.daily.co/room", log_level="WARNING", grace=0.1)
 """
-
-
-@pytest.fixture
-def botvisor(tmp_path):
-    """Runs the command: returns its exit code, its output and its errors."""
-
-    def run(*arguments, **env):
-        done = subprocess.run(
-            [sys.executable, "-m", "botvisor", *arguments],
-            env=environment(tmp_path, **env),
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-        )
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout, done.stderr
-
-    return run
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Runs the command in this very process, which is quicker; returns the same."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments, **env):
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        try:
-            code = main(arguments)
-        except SystemExit as error:
-            code = error.code or 0
-        return code, *capsys.readouterr()
-
-    yield run
-    logger.enable("botvisor")
 
 
 @pytest.fixture
@@ -143,10 +106,10 @@ def test_bad_settings_are_all_named(command):
     assert "BOT_ID" in err
 
 
-def test_redis_is_refused_by_name(command):
-    code, _, err = command("ps", USE_REDIS="true")
+def test_bad_settings_of_redis_are_named(command):
+    code, _, err = command("ps", USE_REDIS="true", REDIS_URL="http://localhost")
     assert code == 1
-    assert "USE_REDIS: Redis is not supported by this version yet" in err
+    assert "REDIS_URL" in err
 
 
 @pytest.mark.parametrize("name", ["admin_message", "heartbeat"])

@@ -1,0 +1,93 @@
+"""`botvisor send` on Redis, and while it is away: where the message is, and what the exit code says of it."""
+
+import json
+from functools import partial
+
+import anyio
+import pytest
+
+from botvisor.actors.backend.files import FileStore
+from botvisor.process import host, own
+from botvisor.store import AcquireLease, Queue
+
+from . import cli_rig, redis_server, redis_world
+from .fleet import settings_in
+from .redis_server import free_port
+
+servers = redis_server.servers
+command = cli_rig.command
+anyio_backend = redis_world.one_loop
+
+
+@pytest.fixture
+def away():
+    """The settings of a host whose Redis is away."""
+    return {"USE_REDIS": "true", "REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
+
+
+@pytest.fixture
+async def redis(servers):
+    """The settings of a host whose Redis is there."""
+    return {"USE_REDIS": "true", "REDIS_URL": (await servers()).url}
+
+
+def outbox(folder):
+    return list((folder / "admin_message").glob("outbox/*/*.json"))
+
+
+def spool(folder):
+    return list((folder / "admin_message").glob("*.json"))
+
+
+async def test_a_message_on_redis_is_done(command, redis, tmp_path):
+    code, out, err = await anyio.to_thread.run_sync(partial(command, "send", "ada", "hello", **redis))
+    assert (code, err) == (0, "")
+    assert out.endswith("(redis)\n")
+    assert spool(tmp_path) == outbox(tmp_path) == []
+
+
+async def test_a_durable_message_leaves_a_copy_for_the_next_client(command, redis, tmp_path):
+    send = partial(command, "send", "ada", "hello", "--durable", "--json", **redis)
+    code, out, _ = await anyio.to_thread.run_sync(send)
+    (copy,) = outbox(tmp_path)
+    kept = json.loads(copy.read_bytes().splitlines()[1])
+    assert (code, kept["id"], kept["resent"]) == (0, json.loads(out)["id"], True)
+
+
+@pytest.mark.parametrize("durable", [(), ("--durable",)])
+def test_a_bot_elsewhere_cannot_be_reached_while_redis_is_away(command, away, tmp_path, durable):
+    code, out, err = command("send", "ada", "hello", *durable, **away)
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 1
+    assert "ada" in err
+    assert spool(tmp_path) == outbox(tmp_path) == []
+
+
+def test_the_spool_is_taken_when_it_is_asked_for_and_told_by_the_exit_code(command, away, tmp_path):
+    code, out, err = command("send", "ada", "hello", "--spool", "--json", **away)
+    assert (code, json.loads(out)["where"]) == (3, f"spool@{host()}")
+    assert err == f"botvisor: Redis is away: only spool@{host()} has the message\n"
+    assert len(spool(tmp_path)) == 1
+
+
+async def test_a_bot_of_this_host_is_reached_while_redis_is_away(command, away, tmp_path):
+    files = FileStore(settings_in(tmp_path))
+    await files.execute([AcquireLease(Queue("bot", "ada"), own("ada", "one"))])
+    code, out, err = await anyio.to_thread.run_sync(partial(command, "send", "ada", "hello", **away))
+    assert (code, out.endswith(f"(spool@{host()})\n"), "Redis is away" in err) == (3, True, True)
+    files.close()
+
+
+def test_a_message_that_was_awaited_in_vain_ends_with_4_wherever_it_is(command, away):
+    assert command("send", "ada", "hello", "--spool", "--wait", "0.1", **away)[0] == 4
+
+
+def test_what_cannot_be_durable_is_not_sent(command, away):
+    code, out, err = command("send", "ada", "hello", "--durable", BOT_FILE_FALLBACK="false", **away)
+    assert (code, out) == (1, "")
+    assert "BOT_FILE_FALLBACK is off" in err
+
+
+def test_on_files_alone_neither_changes_anything(command, tmp_path):
+    code, _, err = command("send", "ada", "hello", "--durable", "--spool")
+    assert (code, err, len(spool(tmp_path)), outbox(tmp_path)) == (0, "", 1, [])
