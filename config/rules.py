@@ -150,6 +150,7 @@ _RULES: Mapping[str, _Rule] = {
     "heartbeat_stale_s": _seconds(above=True),
     "zombie_spawn_grace_s": _seconds(),
     "zombie_required_stale_hits": _number(int, "a whole number", 1),
+    "blocked_after_s": _seconds(),
     "server_reap_interval_s": _seconds(),
     "admin_message_dir": _DIRECTORY,
     "heartbeat_dir": _DIRECTORY,

@@ -41,6 +41,7 @@ class Settings:
         heartbeat_stale_s: the age at which a heartbeat is stale.
         zombie_spawn_grace_s: how long after its start a bot is never taken for a zombie.
         zombie_required_stale_hits: stale looks in a row that make a bot a zombie.
+        blocked_after_s: how long the event loop may stand still before the bot counts as blocked; 0 never.
         server_reap_interval_s: the time between two searches for zombies; 0 makes none.
         admin_message_dir: the directory of admin messages.
         heartbeat_dir: the directory of heartbeats.
@@ -72,6 +73,7 @@ class Settings:
     heartbeat_stale_s: float = 30.0
     zombie_spawn_grace_s: float = 45.0
     zombie_required_stale_hits: int = 2
+    blocked_after_s: float = 2.0
     server_reap_interval_s: float = 10.0
     admin_message_dir: Path = Path("/tmp/pipecat-bot-admin-messages")  # noqa: S108  the store checks its owner
     heartbeat_dir: Path = Path("/tmp/pipecat-bot-heartbeats")  # noqa: S108

@@ -20,7 +20,6 @@ from . import bot_id as ids
 from .bot import Bot
 from .cell import Cell
 from .child import Record
-from .control import Control
 from .errors import SupervisorStopped, collapse
 from .handle import BotHandle, Significant, SupervisedMain
 from .health import Health
@@ -29,6 +28,7 @@ from .inbox import Inbox
 from .lane import Lane
 from .main import Main, MainTask, takes_bot
 from .restart import Policy
+from .stalls import Stalls
 from .storage import Storage
 from .supervisor import Supervisor
 from .task_child import TaskChild
@@ -66,6 +66,14 @@ class BotSupervisor:
         self._taken_ids: set[str] = set()
         self._stopping = False
         storage.on_mode.append(self._tell_mode)
+        self._watches = settings.blocked_after_s > 0 and storage.write_aside is not None
+        self.stalls = Stalls(
+            settings.blocked_after_s or 1.0,
+            storage,
+            self.core.ledger,
+            log,
+            lambda: [handle.vitals for handle in list(self._handles.values())],
+        )
         self._open = anyio.CancelScope()
         self._group: TaskGroup
 
@@ -79,6 +87,7 @@ class BotSupervisor:
             StartFailed: when the backend or the doorbell did not start.
         """
         error: BaseException | None = None
+        self._health.watch()
         try:
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as self._group:
@@ -88,6 +97,7 @@ class BotSupervisor:
             error = collapse(raised)
         finally:
             self._stopping = True
+            self._health.close()
             self._cell.dispose()
             for handle in self._handles.values():  # asyncio may cancel a conductor before it has begun
                 handle.finished.set()
@@ -176,7 +186,10 @@ class BotSupervisor:
         try:
             with self._open:
                 await self.core.start(self._cell, Policy())
-                for name, run in self._storage.children.items():
+                children = dict(self._storage.children)
+                if self._watches:
+                    children["watchdog"] = self.stalls.run
+                for name, run in children.items():
                     await self.core.start(TaskChild(name, run), Policy())
                 started()
                 await anyio.sleep_forever()
@@ -222,7 +235,7 @@ class BotSupervisor:
                 vitals, self.backend, self.settings.heartbeat_interval_s, self.log
             ),
             "inbox": lambda: InboxActor(
-                inbox, owner, self.backend, doorbell, lambda c: self._control(handle, c), self.log
+                inbox, owner, self.backend, doorbell, lambda control: handle.obey(control, self.log), self.log
             ),
         }
         limit_s, timers = policy.start_timeout, self.core.timers
@@ -276,20 +289,3 @@ class BotSupervisor:
     async def _close_store(self) -> None:
         with anyio.move_on_after(_CLOSE_TIMEOUT_S):
             await self._storage.aclose()
-
-    def _control(self, handle: BotHandle, control: Control) -> None:
-        if control.arguments.get("instance") not in (None, handle.vitals.owner.instance):
-            self.log.warning("admin", f"Ignored {control}: it was meant for an earlier bot {handle.id}")
-            return
-        reason = f"{control.sender or 'an operator'} sent {control.command}"
-        match control.command:
-            case "stop":
-                handle.request_stop(reason)
-            case "drain":
-                handle.drain(reason)
-            case "stack":
-                handle.vitals.tell_stack(self.core.stacks(f"{handle.id}/"))
-            case "restart":
-                actor = control.arguments.get("actor")
-                if not self.core.restart(f"{handle.id}/{actor}"):
-                    self.log.warning("admin", f"Bot {handle.id} has no actor {actor!r} to restart")

@@ -13,7 +13,9 @@ from anyio.abc import TaskGroup
 
 from .bot import Bot
 from .child import Record
+from .control import Control
 from .errors import describe
+from .logs import Log
 from .main import MainTask
 from .supervisor import Supervisor
 from .vitals import Vitals
@@ -176,6 +178,24 @@ class BotHandle:
         if not self._stop.is_set():
             self._draining = True
             self.request_stop(reason)
+
+    def obey(self, control: Control, log: Log) -> None:
+        """Carry out an operator's command."""
+        if control.arguments.get("instance") not in (None, self.vitals.owner.instance):
+            log.warning("admin", f"Ignored {control}: it was meant for an earlier bot {self.id}")
+            return
+        reason = f"{control.sender or 'an operator'} sent {control.command}"
+        match control.command:
+            case "stop":
+                self.request_stop(reason)
+            case "drain":
+                self.drain(reason)
+            case "stack":
+                self.vitals.tell_stack(self._supervisor.stacks(f"{self.id}/"))
+            case "restart":
+                actor = control.arguments.get("actor")
+                if not self._supervisor.restart(f"{self.id}/{actor}"):
+                    log.warning("admin", f"Bot {self.id} has no actor {actor!r} to restart")
 
     def main_ended(self) -> None:
         """Stop the rest of the bot: what it lived for has ended by itself."""

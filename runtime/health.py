@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 import msgspec
 
 from .child import State
+from .figures import Figures
+from .stalls import EVENT_LOOP
 from .storage import Storage
 from .supervisor import Supervisor
 
@@ -27,10 +28,19 @@ class Health:
     def __init__(self, supervisor: Supervisor, storage: Storage, interval_s: float) -> None:
         self._supervisor = supervisor
         self._storage = storage
-        self._shared = ("backend", *storage.children)  # what all bots of a supervisor depend on
+        self._shared = ("backend", *storage.children, EVENT_LOOP)  # what all bots depend on
         self._interval_s = interval_s
+        self._figures = Figures()
         self._lags_s = [0.0, 0.0]
         self._lags_turn_at = 0.0
+
+    def watch(self) -> None:
+        """Time the garbage collector from now on."""
+        self._figures.watch()
+
+    def close(self) -> None:
+        """Time it no longer."""
+        self._figures.close()
 
     def probe(self, bot_id: str, began: float) -> tuple[dict[str, Any], bool]:
         """Return a bot's figures, and whether it is degraded.
@@ -56,8 +66,7 @@ class Health:
             "restarts": supervisor.ledger.restarts(prefix),
             "ledger": [msgspec.to_builtins(entry) for entry in ledger[-_LEDGER_ENTRIES:]],
             "uptime_s": round(time.monotonic() - began, 1),
-            "cpu_s": round(time.process_time(), 2),
-            "pid": os.getpid(),
+            **self._figures.read(),
         }
         return health, bool(resting) or mode != self._storage.home
 

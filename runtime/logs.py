@@ -55,9 +55,9 @@ class Log:
         """Write that something succeeded, or that the backend changed."""
         self._write("INFO", area, text)
 
-    def warning(self, area: str, text: str) -> None:
-        """Write that something is tried again, or goes on in a lesser way."""
-        self._write("WARNING", area, text)
+    def warning(self, area: str, text: str, detail: str = "") -> None:
+        """Write that something is tried again, or goes on in a lesser way; `detail` may be several lines."""
+        self._write("WARNING", area, text, detail)
 
     def error(self, area: str, text: str) -> None:
         """Write that something failed."""

@@ -144,10 +144,12 @@ async def _run(
             if starting.cancelled_caught:
                 return Outcome(cancelled=True)
             _watch_handlers(watch, supervisor)
+            await supervisor.stalls.open_dump(handle.id)
             async with anyio.create_task_group() as group:
                 group.start_soon(_stop_when_heard, watch, heard, handle)
                 await handle.finished.wait()
                 group.cancel_scope.cancel()
+            await supervisor.stalls.close_dump()
             await supervisor.shutdown()
             if supervisor.core.stuck:
                 # It ignores even its scope's cancel: while it runs no task group can be left, and no loop.

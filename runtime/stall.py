@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 
@@ -51,6 +52,12 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     where: Place
     stack: str
     for_s: float
+
+
+def to_health(stall: Stall) -> dict[str, Any]:
+    """Return what a heartbeat's ``health["blocked"]`` says of a stall."""
+    place = msgspec.structs.asdict(stall.where)
+    return {**place, "for_s": round(stall.for_s, 1), "stack": stall.stack}
 
 
 class Blocked(BotvisorError):

@@ -30,7 +30,10 @@ def _on_files(settings: Settings) -> Storage:
     log = Log("file")
     store = FileStore(settings, notify=functools.partial(_tell, log))
     close = functools.partial(anyio.to_thread.run_sync, store.close, abandon_on_cancel=True)
-    return plain_storage(store, SpoolDoorbell(store.spool), log, close)
+    doorbell = SpoolDoorbell(store.spool)
+    return plain_storage(
+        store, doorbell, log, write_aside=store.write_aside, stack_dump=store.stack_dump, aclose=close
+    )
 
 
 def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
@@ -44,6 +47,7 @@ def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
         SettingsError: when Redis cannot be used as the settings say.
     """
     # hiredis and what goes with it are of no use to who keeps to files.
+    from botvisor.actors.backend import redis_aside
     from botvisor.actors.backend.both_doorbells import BothDoorbells
     from botvisor.actors.backend.failover import FailoverStore
     from botvisor.actors.backend.redis import RedisStore
@@ -77,6 +81,8 @@ def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
         home="redis",
         on_mode=store.on_mode,
         children=children,
+        write_aside=functools.partial(redis_aside.write, endpoint, files, store.state),
+        stack_dump=files.stack_dump if files is not None else None,
         aclose=store.aclose,
         outbox=outbox,
     )

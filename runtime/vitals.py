@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
+import msgspec
 
 from .heartbeat import Heartbeat
 from .participants import Participants
 from .process import Owner
+from .stall import Stall, to_health
 
 _STACK_LIMIT = 4_000  # characters of one task
 _STACK_TOLD_S = 15.0
@@ -35,6 +37,7 @@ class Vitals:
         self.on_change: Callable[[], None] = lambda: None
         self._probe = probe
         self._seq = 0
+        self._last: Heartbeat | None = None
         self._stack: dict[str, str] = {}
         self._stack_until = 0.0
 
@@ -56,7 +59,7 @@ class Vitals:
             health["stack"] = self._stack
         self._seq += 1
         owner = self.owner
-        return Heartbeat(
+        self._last = Heartbeat(
             pid=owner.pid,
             room_url=self.room_url,
             participants=tuple(self.participants),
@@ -71,6 +74,24 @@ class Vitals:
             status=self._status(degraded),
             health=health,
             epitaph=self.epitaph,
+        )
+        return self._last
+
+    def blocked_beat(self, stall: Stall) -> Heartbeat | None:
+        """Return a heartbeat for a loop that stands still; None before the first and after the last one.
+
+        It may be called in another thread: it makes do with what the last heartbeat said.
+        """
+        last = self._last
+        if last is None or last.epitaph is not None:
+            return None
+        self._seq += 1
+        return msgspec.structs.replace(
+            last,
+            seq=self._seq,
+            status="blocked",
+            timestamp=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            health={**last.health, "blocked": to_health(stall)},
         )
 
     def _status(self, degraded: bool) -> str:

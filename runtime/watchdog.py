@@ -24,7 +24,8 @@ class Watchdog:
     Args:
         after_s: how long a loop may stand still, in seconds.
         on_stall: told of a stall while it lasts, in the watchdog's thread; it may block.
-        on_turn: told of the stall once it is over, on the event loop.
+        on_turn: told on the event loop once it is over: of the stall, None if the thread has not seen it, and
+            of its length in seconds.
         on_tick: called on the event loop each time it turns.
         again_s: how often a stall that lasts is told, in seconds.
     """
@@ -34,7 +35,7 @@ class Watchdog:
         after_s: float,
         *,
         on_stall: Callable[[Stall], None],
-        on_turn: Callable[[Stall], None],
+        on_turn: Callable[[Stall | None, float], None],
         on_tick: Callable[[], None] = lambda: None,
         again_s: float = AGAIN_S,
     ) -> None:
@@ -62,27 +63,31 @@ class Watchdog:
         try:
             while True:
                 self._on_tick()
+                worked_s = time.process_time()
                 await anyio.sleep(self._look_s)
-                now = time.monotonic()
+                now, worked_s = time.monotonic(), time.process_time() - worked_s
                 stall, self._stall = self._stall, None
-                if stall is not None:
-                    self._on_turn(Stall(where=stall.where, stack=stall.stack, for_s=now - self._turned_at))
-                self._turned_at = now
+                for_s, self._turned_at = now - self._turned_at, now
+                # A process that was stopped, or a machine that slept, did not work meanwhile.
+                held = for_s > self._after_s + self._look_s and worked_s > for_s / 2
+                if stall is not None or held:
+                    self._on_turn(stall, for_s)
         finally:
             over.set()
 
     def _watch(self, thread: int, over: threading.Event) -> None:
-        told_at = looked_at = time.monotonic()
+        told_at = looked_at = awake_since = time.monotonic()
         while not over.wait(self._look_s):
             now = time.monotonic()
             if now - looked_at > self._look_s + self._after_s:
-                # This thread stood still as well: the whole process was stopped, or the machine slept.
-                self._turned_at = now
+                awake_since = now  # this thread stood still as well, so nobody knows about the loop
             looked_at = now
-            for_s = now - self._turned_at
-            if for_s < self._after_s or (self._stall is not None and now - told_at < self._again_s):
+            if now - max(self._turned_at, awake_since) < self._after_s:
                 continue
-            stall = stall_of(thread, for_s)
-            if stall is not None and for_s <= time.monotonic() - self._turned_at:
+            if self._stall is not None and now - told_at < self._again_s:
+                continue
+            turned_at = self._turned_at
+            stall = stall_of(thread, now - turned_at)
+            if stall is not None and turned_at == self._turned_at:
                 self._stall, told_at = stall, now
                 self._on_stall(stall)

@@ -37,7 +37,7 @@ async def test_a_failed_start_is_unwound_and_names_the_child(tmp_path):
         with pytest.raises(StartFailed, match="chmod 700") as caught:
             await supervisor.start_bot(until_stopped, room_url=ROOM, bot_id="ada")
         assert caught.value.child == "ada/heartbeat"
-        assert supervisor.core.names() == ["backend", "doorbell"]
+        assert supervisor.core.names() == ["backend", "doorbell", "watchdog"]
         assert await held_leases(settings) == []
         settings.heartbeat_dir.chmod(0o700)
         assert (await supervisor.start_bot(until_stopped, room_url=ROOM, bot_id="ada")).id == "ada"

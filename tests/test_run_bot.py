@@ -151,10 +151,10 @@ def test_bad_settings_are_all_named_before_anything_starts(scripts, tmp_path):
     assert not (tmp_path / "heartbeat").exists()
 
 
-def test_redis_is_refused_with_a_clear_sentence(scripts):
-    bot = scripts.bot("print('running')", USE_REDIS="true")
+def test_a_redis_cluster_is_refused_with_a_clear_sentence(scripts):
+    bot = scripts.bot("print('running')", USE_REDIS="true", REDIS_URL="redis+cluster://127.0.0.1:1")
     assert bot.ends() == 1
-    assert "USE_REDIS: Redis is not supported by this version yet" in bot.stderr
+    assert "redis_url names a Redis Cluster, which is not supported" in bot.stderr
     assert bot.out == []
 
 

@@ -32,6 +32,7 @@ EVERY_VARIABLE = {
     "BOT_HEARTBEAT_STALE_SECS": ("40", 40.0),
     "BOT_ZOMBIE_SPAWN_GRACE_SECS": ("0", 0.0),
     "BOT_ZOMBIE_REQUIRED_STALE_HITS": ("1", 1),
+    "BOT_BLOCKED_AFTER_SECS": ("0.5", 0.5),
     "BOT_SERVER_REAP_INTERVAL_SECS": ("0", 0.0),
     "BOT_ADMIN_MESSAGE_DIR": ("/a", Path("/a")),
     "BOT_HEARTBEAT_DIR": ("/h", Path("/h")),

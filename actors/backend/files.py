@@ -43,6 +43,7 @@ from .os_errors import unavailable
 from .outbox import Outbox
 from .quarantine import Notify, Quarantine
 from .spool import Spool
+from .stack_dump import StackDump
 from .sweep import Sweeper
 
 # Half of a command's deadline: the other half is for the batch itself.
@@ -74,6 +75,7 @@ class FileStore:
         identities = IdentityFiles(Directory(settings.identity_dir))
         views = self.spool.views
         sweeper = Sweeper(self.spool.directory, heartbeats.directory, identities.directory)
+        self._heartbeats = heartbeats.directory
         self._handlers: dict[type[Command], Callable[[Any], Any]] = {
             WriteHeartbeat: heartbeats.write,
             ReadHeartbeat: heartbeats.read,
@@ -111,6 +113,14 @@ class FileStore:
         return await anyio.to_thread.run_sync(
             self._run, tuple(commands), abandon_on_cancel=True, limiter=self._limiter
         )
+
+    def stack_dump(self, bot_id: str, after_s: float) -> StackDump:
+        """Return the dump that a bot's event loop leaves when it stands still; see `StackDump`. Blocks."""
+        return StackDump(self._heartbeats, bot_id, after_s)
+
+    def write_aside(self, commands: Sequence[Command]) -> None:
+        """Carry commands out in the caller's own thread; what goes wrong is told to nobody."""
+        self._run(tuple(commands))
 
     def close(self) -> None:
         """Let go of every lease without giving it up, as the end of the process would."""
