@@ -154,7 +154,7 @@ def test_bad_settings_are_all_named_before_anything_starts(scripts, tmp_path):
 def test_a_redis_cluster_is_refused_with_a_clear_sentence(scripts):
     bot = scripts.bot("print('running')", USE_REDIS="true", REDIS_URL="redis+cluster://127.0.0.1:1")
     assert bot.ends() == 1
-    assert "redis_url names a Redis Cluster, which is not supported" in bot.stderr
+    assert "REDIS_URL names a Redis Cluster, which is not supported" in bot.stderr
     assert bot.out == []
 
 

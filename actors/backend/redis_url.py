@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from botvisor.config.rules import CLUSTER_PROBLEM, names_cluster
 from botvisor.errors import SettingsError
 
 REDIS_PORT = 6379
@@ -15,8 +16,6 @@ KNOWN_OPTIONS = (
     "db", "username", "password", "sentinel_username", "sentinel_password",
     "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname",
 )  # fmt: skip
-
-_CLUSTER_SCHEMES = ("redis+cluster", "rediss+cluster", "redis-cluster", "rediss-cluster")
 
 
 class RedisUrl(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +54,8 @@ def parse(text: str) -> RedisUrl:
     """
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.scheme in _CLUSTER_SCHEMES or options.get("cluster", "").lower() in ("1", "true", "yes", "on"):
-        raise SettingsError(
-            ["redis_url names a Redis Cluster, which is not supported: give it a single server, or Sentinels"]
-        )
+    if names_cluster(parts):
+        raise SettingsError([f"redis_url {CLUSTER_PROBLEM}"])
     kind = parts.scheme.partition("+")[2] or parts.scheme
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
