@@ -19,7 +19,7 @@ from botvisor.store import AcquireLease, NextMessage, PushMessage, Queue
 
 from . import redis_server
 
-VERSIONS = ["redis-5", "redis-6", "valkey-9"]
+VERSIONS = redis_server.versions()
 QUEUE = Queue("bot", "4711")
 Q = "admin:queue:4711"
 ROOM = "https://example.test/room"

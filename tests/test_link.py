@@ -10,13 +10,14 @@ from anyio.abc import SocketAttribute
 from botvisor.actors.backend.link import Fence, Link
 from botvisor.actors.backend.redis_endpoint import Endpoint
 from botvisor.actors.backend.redis_errors import ErrorReply, LinkLost
+from botvisor.testing.redis_programs import version_of
 
 from . import redis_server
 from .tcp_proxy import proxy
 
 servers = redis_server.servers
 
-VERSIONS = list(redis_server.WHEELS)
+VERSIONS = redis_server.versions()
 PING = ("PING",)
 
 
@@ -61,7 +62,8 @@ async def stuck(link, limit_s=0.1):
 @pytest.mark.parametrize("name", VERSIONS)
 async def test_a_link_knows_its_server(servers, name):
     async with opened(await servers(name=name)) as link:
-        assert (link.server.kind, link.server.version[0]) == (name.split("-")[0], int(name.split("-")[1]))
+        version = ".".join(map(str, link.server.version))
+        assert (link.server.kind, version) == version_of(redis_server.need(name))
         assert link.server.mode == "standalone"
         assert len(link.server.run_id) == 40
         assert link.refused == ()

@@ -16,7 +16,7 @@ from .tcp_proxy import proxy
 
 servers = redis_server.servers
 
-VERSIONS = list(redis_server.WHEELS)
+VERSIONS = redis_server.versions()
 PING = ("PING",)
 
 

@@ -16,7 +16,7 @@ from .redis_doorbell_rig import CHANNEL, CTL, QUEUE, ROOM, Asker, Q, ringing
 servers = redis_server.servers
 
 
-@pytest.mark.parametrize("name", list(redis_server.WHEELS))
+@pytest.mark.parametrize("name", redis_server.versions())
 async def test_a_published_message_rings(servers, name):
     async with ringing(await servers(name=name), QUEUE, Queue("bot", "4712")) as (tower, bell, other):
         tower.client.publish(CHANNEL, "{}")
