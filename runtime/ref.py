@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import anyio
-
 from .envelope import Envelope, Reply
 from .errors import ActorStopped, MailboxFull
 from .mailbox import Mailbox
-from .timers import Timers
+from .timers import Timers, now
 
 
 class Ref:
@@ -42,7 +40,7 @@ class Ref:
             ActorStopped: when the actor is stopped or parked.
             MailboxFull: when its mailbox is full.
         """
-        self._mailbox.put(Envelope(message, None, anyio.current_time()))
+        self._mailbox.put(Envelope(message, None, now()))
 
     async def ask(self, message: Any, *, timeout: float) -> Any:
         """Send a message and wait for the answer.
@@ -89,10 +87,10 @@ class Ref:
                     reply.abandon()
 
     def _post(self, message: Any, timeout: float) -> Reply:
-        now = anyio.current_time()
+        sent_at = now()
         reply = Reply(self.name, timeout)
-        self._mailbox.put(Envelope(message, reply, now))
-        self._timers.expire_at(now + timeout, reply)
+        self._mailbox.put(Envelope(message, reply, sent_at))
+        self._timers.expire_at(sent_at + timeout, reply)
         return reply
 
 

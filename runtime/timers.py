@@ -5,6 +5,7 @@ A timer per ask costs more than the ask; a heap that one task sweeps costs a pus
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import math
@@ -13,8 +14,15 @@ from typing import Protocol
 
 import anyio
 
+from .tasks import on_trio
+
 _PRUNE_FROM = 128  # entries; held longer, what has ended makes the garbage collector run again and again
 _SLACK_S = 0.1
+
+
+def now() -> float:
+    """Return what `anyio.current_time` does, at a third of the price."""
+    return anyio.current_time() if on_trio() else asyncio.get_running_loop().time()
 
 
 class Expiring(Protocol):

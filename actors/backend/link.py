@@ -74,8 +74,8 @@ class Link:
     def __init__(self, stream: ByteStream, address: str) -> None:
         self.address = address
         self.broken = False
-        self.last_byte_at = anyio.current_time()
-        """When a byte last came, in seconds of `anyio.current_time`."""
+        self.last_byte_at = time.monotonic()
+        """When a byte last came, in seconds of `time.monotonic`."""
         self.heard = False
         """Whether a byte of a reply came since the last batch was sent."""
         self.server = Server()
@@ -87,7 +87,7 @@ class Link:
         self._reader = hiredis.Reader(replyError=ErrorReply, notEnoughData=_NOTHING)
         self._busy = False
         self._sent_at = self.last_byte_at
-        self._clock_offset_s = time.time() - anyio.current_time()
+        self._clock_offset_s = time.time() - time.monotonic()
 
     @classmethod
     async def open(
@@ -160,11 +160,11 @@ class Link:
 
     def quiet_s(self) -> float:
         """Return the seconds since the last batch was sent, or since a byte came after that."""
-        return anyio.current_time() - max(self._sent_at, self.last_byte_at)
+        return time.monotonic() - max(self._sent_at, self.last_byte_at)
 
     def server_ms(self) -> int:
         """Return the server's time, in milliseconds since the epoch, however our own clock is set."""
-        return int((anyio.current_time() + self._clock_offset_s) * 1000)
+        return int((time.monotonic() + self._clock_offset_s) * 1000)
 
     async def _exchange(self, commands: Sequence[Command], replies: list[Any]) -> None:
         """Send a batch, and add the replies to a list as they come."""
@@ -175,7 +175,7 @@ class Link:
         data = b"".join([_pack(command) for command in commands])
         if not commands:
             return
-        self._busy, self.heard, self._sent_at = True, False, anyio.current_time()
+        self._busy, self.heard, self._sent_at = True, False, time.monotonic()
         try:
             await self._stream.send(data)
             await self._receive(len(commands), replies)
@@ -192,7 +192,7 @@ class Link:
         while len(replies) < count:
             chunk = await receive(_CHUNK)
             self.heard = True
-            self.last_byte_at = anyio.current_time()
+            self.last_byte_at = time.monotonic()
             feed(chunk)
             while (reply := gets()) is not _NOTHING:
                 replies.append(reply)
@@ -212,9 +212,9 @@ class Link:
             ("TIME",),
             ("INFO", "server"),
         ]
-        sent_at = anyio.current_time()
+        sent_at = time.monotonic()
         replies = await self._greet([*needed, *wanted], len(needed))
-        halfway = (sent_at + anyio.current_time()) / 2
+        halfway = (sent_at + time.monotonic()) / 2
         _, client_id, now, info = replies[len(needed) :]
         if isinstance(now, list):
             self._clock_offset_s = int(now[0]) + int(now[1]) / 1_000_000 - halfway

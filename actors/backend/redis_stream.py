@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
+
+from botvisor.tasks import on_trio
 
 from .redis_endpoint import Endpoint
 from .redis_errors import LinkLost, TLSRefused
@@ -19,8 +26,95 @@ KEEPALIVE_IDLE_S = 15
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 3
 
+_CHUNKS = 16  # that wait to be received; with as many, reading pauses
+
 LOST = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """What a stream raises when it is broken or closed."""
+
+
+class AsyncioStream(asyncio.Protocol, ByteStream):
+    """A TCP connection on asyncio.
+
+    anyio's own stops and starts reading with each chunk, and turns the event loop once more with each write.
+    This one never waits in `send`: it is for a protocol whose requests are answered before the next go out.
+    """
+
+    _transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._arrival: asyncio.Future[None] | None = None
+        self._lost: Exception | None = None
+        self._closed = False
+
+    @classmethod
+    async def over(cls, stream: ByteStream) -> AsyncioStream:
+        """Return a stream over the connection of anyio's own, which is let go of."""
+        raw: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no Django here
+        own = socket.fromfd(raw.fileno(), raw.family, raw.type)
+        try:
+            await anyio.aclose_forcefully(stream)
+            own.settimeout(0)
+            _, made = await asyncio.get_running_loop().create_connection(cls, sock=own)
+        except BaseException:
+            own.close()
+            raise
+        return made
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Lets `extra` find the socket."""
+        return {SocketAttribute.raw_socket: lambda: self._transport.get_extra_info("socket")}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._chunks.append(data)
+        if len(self._chunks) >= _CHUNKS:
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._lost = anyio.EndOfStream() if exc is None else exc
+        self._wake()
+
+    async def send(self, item: bytes) -> None:
+        """Send data; what the kernel does not take at once follows by itself."""
+        if self._transport.is_closing():
+            raise anyio.ClosedResourceError if self._closed else anyio.BrokenResourceError
+        self._transport.write(item)
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        """Wait for data; `max_bytes` is taken for a wish."""
+        while not self._chunks:
+            if self._closed:
+                raise anyio.ClosedResourceError
+            if self._lost is not None:
+                raise self._lost
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        if len(self._chunks) >= _CHUNKS:
+            self._transport.resume_reading()
+        return self._chunks.popleft()
+
+    async def send_eof(self) -> None:
+        """Send no more."""
+        self._transport.write_eof()
+
+    async def aclose(self) -> None:
+        """Close the connection at once."""
+        self._closed = True
+        self._transport.abort()
+        self._wake()
+        await anyio.lowlevel.checkpoint()
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
 
 async def connect(endpoint: Endpoint) -> ByteStream:
@@ -38,6 +132,8 @@ async def connect(endpoint: Endpoint) -> ByteStream:
         if endpoint.path is not None:
             return await anyio.connect_unix(endpoint.path)
         stream = await anyio.connect_tcp(endpoint.host, endpoint.port)
+        if not on_trio():
+            stream = await AsyncioStream.over(stream)
     except OSError as error:
         raise LinkLost(endpoint.address, reason_of(error)) from error
     try:
