@@ -27,6 +27,9 @@ class BackendActor(BatchActor):
         log: where it says what it does.
     """
 
+    # So that of many callers some compose their commands while the store carries out those of the others.
+    batch_limit = 64
+
     def __init__(self, store: Store, log: Log) -> None:
         self._store = store
         self._log = log
@@ -38,7 +41,7 @@ class BackendActor(BatchActor):
 
     async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
         """Carry out a batch of commands; what is none is answered with an error of its own."""
-        if all([isinstance(message, Command) for message in messages]):
+        if all(isinstance(message, Command) for message in messages):
             return await self._carry_out(messages)
         asked = [self._sweep() if isinstance(message, SweepNow) else message for message in messages]
         results = iter(await self._carry_out([each for each in asked if isinstance(each, Command)]))

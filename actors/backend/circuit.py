@@ -95,7 +95,8 @@ class Circuit:
         deadline = anyio.current_time() + self._deadline_s * (1 - _FILES_SHARE)
         answers = await self.attempt(commands, deadline)
         for attempt in range(ATTEMPTS - 1):
-            pending = [place for place, answer in enumerate(answers) if _is_worth_retrying(answer)]
+            away = [p for p, answer in enumerate(answers) if isinstance(answer, RedisUnavailable)]
+            pending = [place for place in away if answers[place].diagnosis.worth_retrying]
             if not pending or not self._closed():
                 break
             wait_s = self._backoff_s(attempt)
@@ -270,7 +271,3 @@ class Circuit:
     def _backoff_s(self, attempt: int) -> float:
         # Full jitter: callers that failed together must not come back together.
         return self._random.uniform(BACKOFF_MIN_S, min(BACKOFF_MAX_S, BACKOFF_MIN_S * 4.0 ** (attempt + 1)))
-
-
-def _is_worth_retrying(answer: Any) -> bool:
-    return isinstance(answer, RedisUnavailable) and answer.diagnosis.worth_retrying

@@ -175,17 +175,16 @@ class FailoverStore:
         places, routes = range(len(commands)), [route_of(command) for command in commands]
         closed, both = self._circuit.state == "closed", self._files is not None
         to_files = [p for p in places if routes[p] is Route.FILES or (both and routes[p] is Route.BOTH)]
-        to_redis = [place for place in places if routes[place] is not Route.FILES]
         by_redis: dict[int, Any] = {}
         by_files: dict[int, Any] = {}
         if not closed:
-            by_redis.update((place, self._circuit.away()) for place in to_redis)
+            by_redis.update((p, self._circuit.away()) for p in places if routes[p] is not Route.FILES)
         elif not to_files:
             answers = await self._circuit.ask(commands)
-            if not any(map(_is_away, answers)):
+            if not any(isinstance(answer, StoreUnavailable) for answer in answers):
                 return answers
             by_redis.update(enumerate(answers))
-        elif to_redis:
+        elif to_redis := [place for place in places if routes[place] is not Route.FILES]:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._ask_files, commands, to_files, by_files, began)
                 found = await self._circuit.ask([commands[place] for place in to_redis])

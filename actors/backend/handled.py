@@ -53,7 +53,7 @@ class Handled:
                 it: what is claimed then might have been handled.
             ask: asks Redis; None while it is away.
         """
-        if not any(type(command) in _FOLLOWED for command in commands):
+        if _FOLLOWED.isdisjoint(map(type, commands)):
             return
         late: dict[str, list[Ack]] = {}
         told: list[LateDone] = []

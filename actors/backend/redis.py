@@ -66,15 +66,14 @@ class _Running:
         plan: how it is carried out.
     """
 
-    __slots__ = ("command", "ended", "mended", "plan", "result", "step")
+    step: Step = ()
+    result: Any = None
+    ended = False
+    mended = False
 
     def __init__(self, command: Command, plan: Plan) -> None:
         self.command = command
         self.plan = plan
-        self.step: Step = ()
-        self.result: Any = None
-        self.ended = False
-        self.mended = False
 
 
 class RedisStore:

@@ -91,7 +91,7 @@ class Transactions:
         return answers
 
     def _render(self, steps: Iterable[Step]) -> tuple[list[tuple[Part, ...]], set[Script]]:
-        """Return the commands, and the scripts among them, which come in full if the server may not know them."""
+        """Return the commands, and the scripts among them; what the server may not know comes in full."""
         commands: list[tuple[Part, ...]] = []
         scripts: set[Script] = set()
         for step in steps:
