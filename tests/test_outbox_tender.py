@@ -185,13 +185,16 @@ async def test_a_message_that_was_spooled_is_known_until_redis_loses_it(server, 
     assert sender.waiting() == [("m", True)]
 
 
-async def test_a_message_that_a_bot_here_has_handled_on_files_is_kept_no_longer(server, sender):
+async def test_a_message_that_a_bot_here_takes_from_the_spool_is_not_sent_again(server, sender):
     server.kill()
     await sender.send()
-    await sender.handle(FILES)
+    claim = await sender.claim(queue=FILES)
     await server.start()
     await sender.rig.back()
     assert await sender.rig.ask(ReadReceipt(LANE, "m")) == "unknown"
+    await sender.tend(5)
+    assert (sender.waiting(), len(sender.outbox)) == ([], 1)
+    await sender.claim(Done(claim.token, "m"), queue=FILES)
     await sender.tend()
     assert (sender.waiting(), len(sender.outbox)) == ([], 0)
 

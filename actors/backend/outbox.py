@@ -128,6 +128,8 @@ class Outbox:
     def keep(self, copy: Copy, raw: bytes) -> None:
         """Keep a message that is about to be sent. Once this has returned its copy survives a loss of power.
 
+        Whatever it raises, the copy is to be dropped then.
+
         Args:
             copy: what `draft` returned.
             raw: the same.
