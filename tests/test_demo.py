@@ -1,14 +1,16 @@
 """./scripts/demo: it tells the story, and only if it was observed."""
 
+import re
 import signal
 import time
 
 import pytest
 
+from . import redis_server
 from .processes import ROOT, Program
 
 DEMO = ROOT / "scripts" / "demo.py"
-STEPS_OF_CHAPTERS = [
+STEPS = [
     [
         "ada's heartbeat: healthy, pid ",
         "ben's heartbeat: healthy, pid ",
@@ -38,6 +40,14 @@ STEPS_OF_CHAPTERS = [
     ],
 ]
 
+OUTAGE = [
+    "Redis had ",
+    "ada, ben and this process keep to files, ",
+    "Redis is back after ",
+    "ada, ben and this process are on Redis again, ",
+    "ada handled all ",
+]
+
 
 @pytest.fixture
 def demo(tmp_path):
@@ -52,20 +62,51 @@ def demo(tmp_path):
         program.close()
 
 
+def steps_told(story):
+    """What a demo said that it has seen, chapter by chapter."""
+    chapters = []
+    for line in story.out:
+        if line[:2] in {f"{number}." for number in range(1, 10)}:
+            assert line[0] == str(len(chapters) + 1)
+            chapters.append([])
+        elif line.startswith("  ✓ "):
+            chapters[-1].append(line.removeprefix("  ✓ "))
+    return chapters
+
+
+def check_steps(story, expected):
+    told = steps_told(story)
+    assert [len(steps) for steps in told] == [len(steps) for steps in expected]
+    for steps, beginnings in zip(told, expected, strict=True):
+        for step, beginning in zip(steps, beginnings, strict=True):
+            assert step.startswith(beginning)
+
+
 def test_it_tells_every_chapter_in_time(demo):
     began = time.monotonic()
     story = demo()
     assert story.ends() == 0
     assert time.monotonic() - began < 20
     assert story.err == []
-    chapters = [line for line in story.out if line[:2] in {f"{number}." for number in range(10)}]
-    assert [line[0] for line in chapters] == ["1", "2", "3", "4", "5", "6"]
+    check_steps(story, STEPS)
+    assert "Redis" not in "\n".join(story.out)
+
+
+def test_on_redis_it_tells_of_an_outage_too(demo):
+    redis_server.need()
+    story = demo("--redis")
+    assert story.ends(60) == 0
+    assert story.err == []
+    check_steps(story, [*STEPS[:3], OUTAGE, *STEPS[3:]])
     text = "\n".join(story.out)
-    for title, after, steps in zip(chapters, [*chapters[1:], "Every step"], STEPS_OF_CHAPTERS, strict=True):
-        told = [line for line in text.split(title)[1].split(after)[0].split("\n") if "✓" in line]
-        assert len(told) == len(steps)
-        for line, step in zip(told, steps, strict=True):
-            assert line.startswith(f"  ✓ {step}")
+    for bot in ("ada", "ben"):
+        assert f"{bot} log │ [redis-client] Ping failed: " in text
+        assert f"{bot} log │ [redis-client] Ping answered after " in text
+    handled = re.search(r"handled all (\d+), (\d+) over Redis and (\d+) over files; none was lost", text)
+    every, on_redis, on_files = map(int, handled.groups())
+    assert every == on_redis + on_files
+    assert min(on_redis / 2, on_files) >= 4
+    assert [text.count(f"ada │ got 'number {number}'\n") for number in range(1, every + 1)] == [1] * every
 
 
 def test_the_settings_of_the_shell_do_not_disturb_it(demo, tmp_path):
@@ -135,6 +176,31 @@ def test_a_step_that_is_not_observed_ends_it_with_1(demo, tmp_path, kind):
     assert problem in "\n".join(story.out)
     assert "Every step was observed" not in "\n".join(story.out)
     assert "Traceback" not in "\n".join(story.out)
+
+
+def test_an_outage_that_a_bot_does_not_get_over_ends_it_with_1(demo, tmp_path):
+    redis_server.need()
+    script = tmp_path / "other_bot.py"
+    example = (ROOT / "scripts" / "examples" / "demo_bot.py").read_text()
+    script.write_text(f"import os\nos.environ['BOT_FILE_FALLBACK'] = 'false'\n{example}")
+    story = demo("--redis", "--bot", script, "--patience", "2")
+    assert story.ends(60) == 1
+    assert story.out[-1] == "✗ waited 2 s in vain for ada's heartbeat to show that it keeps to file"
+    assert [len(steps) for steps in steps_told(story)] == [3, 2, 3, 1]
+
+
+def test_without_a_server_it_says_what_is_missing(demo, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    nowhere = str(tmp_path / "nothing")
+    code = f"import runpy, sys; sys.prefix = {nowhere!r}; sys.argv = ['demo', '--redis']; "
+    code += f"sys.path.insert(0, {str(DEMO.parent)!r}); runpy.run_path({str(DEMO)!r}, run_name='__main__')"
+    program = Program(["-c", code], tmp_path, PATH=nowhere, PIP_NO_INDEX="1", PIP_FIND_LINKS=nowhere)
+    try:
+        assert program.ends() == 1
+        assert program.out[-1].startswith("✗ no redis-6: ")
+        assert program.err == []
+    finally:
+        program.close()
 
 
 def test_it_explains_itself(demo):

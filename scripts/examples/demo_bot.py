@@ -31,4 +31,4 @@ async def main(bot: Bot) -> None:
 
 
 if __name__ == "__main__":
-    run_bot(main, room_url=sys.argv[1], log_level="WARNING")
+    run_bot(main, room_url=sys.argv[1])
