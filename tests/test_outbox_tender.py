@@ -87,7 +87,9 @@ async def test_what_redis_has_lost_is_sent_again_once_and_marked(server, sender,
     assert sender.waiting() == [("m", True)]
     assert 3500 < sender.rig.client().ttl(KEPT) <= 3600
     assert len(sender.outbox) == 1  # it may be lost once more
-    assert len([text for text in of_level(lines, "WARNING") if "Sent m to bot 4711 again" in text]) == 1
+    assert (
+        len([text for text in of_level(lines, "WARNING") if "Sent again what Redis had lost: m" in text]) == 1
+    )
     lose_memory(server)
     await sender.tend(2)
     assert sender.waiting() == [("m", True)]

@@ -25,6 +25,7 @@ GIVE_UP_S = 3_000.0  # less than the 3,600 s for which a message and its mark ar
 _CHUNK = 100
 _MISSES = 2  # Redis may be back before the bot has told it again what it had handled
 _PAUSE_S = 60.0
+_NAMED = 5  # of those sent again, in the log
 _LIMIT_S = 5.0
 _DROP_LIMIT_S = 2.0
 _ENDED = ("handled", "dead")
@@ -145,6 +146,7 @@ class OutboxTender:
         return [(copy, state) for copy, state in pairs if state not in _ENDED]
 
     async def _send_again(self, copies: Sequence[Copy]) -> None:
+        sent: list[Copy] = []
         for copy in copies:  # one by one: a batch of the largest would be 100 MiB
             raw = await self._access.run(functools.partial(self._outbox.read, copy))
             if raw is None:
@@ -153,11 +155,13 @@ class OutboxTender:
             (answer,) = await self._store.execute([command])
             if isinstance(answer, Exception):
                 self._log.warning("admin", f"Could not send {copy.message_id} again: {answer}")
-                return
+                break
             copy.misses = 0
-            self._log.warning(
-                "admin", f"Sent {copy.message_id} to {copy.queue} again: Redis had lost it, or never knew it"
-            )
+            sent.append(copy)
+        if sent:
+            ids = ", ".join(copy.message_id for copy in sent[:_NAMED])
+            more = f" and {len(sent) - _NAMED} more" if len(sent) > _NAMED else ""
+            self._log.warning("admin", f"Sent again what Redis had lost: {ids}{more}")
 
     async def _give_up(self, copies: Sequence[Copy]) -> None:
         for copy, state in await self._receipts(copies, ""):
