@@ -14,6 +14,8 @@ from .storage import Storage
 from .supervisor import Supervisor
 
 _LEDGER_ENTRIES = 4
+# A bot's own children. To look for them among those of all bots would cost a fleet the square of its size.
+_OWN = ("identity", "heartbeat", "inbox", "main")
 
 
 class Health:
@@ -52,7 +54,7 @@ class Health:
         prefix, supervisor = f"{bot_id}/", self._supervisor
         store = self._storage.state()
         mode = store.pop("mode")
-        names = [*self._shared, *supervisor.names(prefix)]
+        names = [*self._shared, *(f"{prefix}{name}" for name in _OWN)]
         resting = [name for name in names if supervisor.state(name) in (State.PARKED, State.BACKING_OFF)]
         ledger = [e for e in supervisor.ledger.entries() if self._concerns(e.actor, prefix)]
         waiting = {name.removeprefix(prefix): supervisor.waiting(name) for name in names}
