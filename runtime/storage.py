@@ -30,7 +30,8 @@ class Storage:
         store: carries commands out.
         doorbell: tells when something came.
         log: where everything is said.
-        state: returns the figures for operators; ``mode`` says in a word where everything is kept.
+        state: returns the figures for operators; ``mode`` says in a word where everything is kept, and each
+            backend's own are those of `Operations.figures`.
         home: the mode in which all is well.
         children: what runs beside the store for as long as it is used, by the names of the children.
         on_mode: what is called, on the event loop, with each change of the mode.
@@ -68,12 +69,17 @@ def plain_storage(
     aclose: Callable[[], Awaitable[None]] = _nothing,
 ) -> Storage:
     """Return the storage of one store that has no other behind it; what fails is tried again."""
-    mode = log.backend
+    mode, retrying = log.backend, RetryingStore(store, log)
+
+    def state() -> dict[str, Any]:
+        figures = retrying.operations.figures()
+        return {"mode": mode, "retries": figures["retries"], "fallbacks": 0, mode: figures}
+
     return Storage(
-        store=RetryingStore(store, log),
+        store=retrying,
         doorbell=doorbell,
         log=log,
-        state=lambda: {"mode": mode},
+        state=state,
         home=mode,
         children={"doorbell": doorbell.run},
         write_aside=write_aside,

@@ -277,9 +277,13 @@ async def test_the_state_tells_what_happened(servers, rigs):
     await rig.run(beat())
     state = rig.store.state()
     assert (state["mode"], state["fallbacks"], state["kept"]) == ("redis", 0, 0)
-    assert 0 < state["p50_ms"] <= state["p99_ms"]
+    assert state["redis"]["operations"] == {"WriteHeartbeat": 1}
+    assert 0 < state["redis"]["p50_ms"] <= state["redis"]["p99_ms"]
+    assert state["file"]["operations"] == {}
     server.kill()
     await rig.run(beat())
     state = rig.store.state()
     assert (state["mode"], state["fallbacks"], state["kept"]) == ("file", 1, 1)
+    assert state["redis"]["errors"] == {"WriteHeartbeat": state["redis"]["operations"]["WriteHeartbeat"] - 1}
+    assert state["file"]["operations"] == {"WriteHeartbeat": 1}
     assert state["since_s"] < 5

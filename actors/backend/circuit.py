@@ -17,6 +17,7 @@ from botvisor.store import Command
 
 from .breaker import SILENCE_S, Breaker, BreakerState, Failure, failed, judge, recovered, succeeded
 from .link import Command as LinkCommand
+from .operations import Operations
 from .redis import RedisStore
 from .redis_errors import Diagnosis, Kind, RedisUnavailable
 
@@ -48,7 +49,7 @@ class Circuit:
 
     Attributes:
         breaker: the breaker.
-        retries: how many commands were tried again.
+        operations: what Redis was asked for, and how that went.
         reason: why Redis was left last.
         changed: set with the next change of the breaker; then another one takes its place.
         on_change: what is called with each change; it must neither block nor raise.
@@ -65,7 +66,7 @@ class Circuit:
         seed: int | None = None,
     ) -> None:
         self.breaker = Breaker(since=time.monotonic())
-        self.retries = 0
+        self.operations = Operations()
         self.reason = ""
         self.changed = anyio.Event()
         self.on_change: list[Callable[[], None]] = []
@@ -102,7 +103,7 @@ class Circuit:
             wait_s = self._backoff_s(attempt)
             if anyio.current_time() + wait_s >= deadline:
                 break
-            self.retries += len(pending)
+            self.operations.retries += len(pending)
             self._log.warning("client", f"Trying {len(pending)} commands again: {answers[pending[0]]}")
             await anyio.sleep(wait_s)
             if not self._closed():
@@ -122,7 +123,7 @@ class Circuit:
             commands: the batch.
             deadline: when it ends at the latest, in seconds of `anyio.current_time`.
         """
-        generation, now = self.breaker.generation, anyio.current_time()
+        generation, now, began = self.breaker.generation, anyio.current_time(), time.perf_counter()
         latest = now + self._deadline_s if deadline is None else deadline
         answers: list[Any] | None = None
         scope = anyio.CancelScope(deadline=min(now + SILENCE_S + _MARGIN_S, latest))
@@ -137,6 +138,7 @@ class Circuit:
             self._count_failure(self._judge_time_out(now), _SILENT, generation)
         else:
             self._count(answers, generation)
+        self.operations.add(commands, answers, time.perf_counter() - began)
         return answers
 
     async def look(self, commands: Sequence[LinkCommand]) -> list[Any]:

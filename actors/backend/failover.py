@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from .circuit import DEADLINE_S, Circuit
 from .files import FileStore
 from .handled import Handled
 from .link import Command as LinkCommand
+from .operations import Operations
 from .redis import RedisStore
 from .redis_errors import RedisUnavailable
 from .replay import Replay
@@ -33,7 +33,6 @@ FORWARD_BUDGET_S = 2.0  # of a recovery; the rest follows when Redis is in use a
 _PAUSE_S = 0.2
 _FORWARDED = 200
 _FILES_AT_LEAST_S = 1.0
-_TIMES = 1_000
 _NO_FILES = "there are no files: BOT_FILE_FALLBACK is off"
 
 
@@ -81,8 +80,7 @@ class FailoverStore:
         self._forwarder = SpoolForwarder(files.spool) if files is not None else None
         acks = Acks(files.spool.directory) if files is not None else None
         self._handled = Handled(self._replay, acks, self._access)
-        self._fallbacks = 0
-        self._times_ms: deque[float] = deque(maxlen=_TIMES)
+        self._file_operations = Operations()
 
     def state(self) -> dict[str, Any]:
         """Return the figures for a heartbeat's health.
@@ -90,19 +88,19 @@ class FailoverStore:
         Returns:
             ``mode``: ``redis``, ``file`` (``none`` without files) or ``recovering``; ``since_s``: for how
             long; ``retries`` and ``fallbacks``: commands since the start; ``kept``: what Redis has yet to be
-            told; ``p50_ms`` and ``p99_ms`` of the last thousand batches.
+            told; ``redis`` and, with files, ``file``: see `Operations.figures`.
         """
-        breaker, times = self._circuit.breaker, sorted(self._times_ms)
+        breaker, operations = self._circuit.breaker, self._circuit.operations
         modes = {"closed": "redis", "open": "none" if self._files is None else "file"}
-        return {
+        state = {
             "mode": modes.get(breaker.state, breaker.state),
             "since_s": round(time.monotonic() - breaker.since, 1),
-            "retries": self._circuit.retries,
-            "fallbacks": self._fallbacks,
+            "retries": operations.retries,
+            "fallbacks": operations.fallbacks,
             "kept": len(self._replay),
-            "p50_ms": round(times[len(times) // 2], 2) if times else 0.0,
-            "p99_ms": round(times[len(times) * 99 // 100], 2) if times else 0.0,
+            "redis": operations.figures(),
         }
+        return state if self._files is None else state | {"file": self._file_operations.figures()}
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Carry out a batch, in order as far as one store is concerned; see `Store`.
@@ -116,7 +114,6 @@ class FailoverStore:
         answers = await self._carry_out(commands, began)
         ask = self._circuit.ask if self._circuit.state == "closed" else None
         await self._handled.settle(commands, answers, ask)
-        self._times_ms.append((time.perf_counter() - began) * 1000)
         return answers
 
     async def look(self, commands: Sequence[LinkCommand]) -> list[Any]:
@@ -193,7 +190,7 @@ class FailoverStore:
         failed: list[int] = []
         if self._files is not None:
             failed = [p for p, answer in by_redis.items() if routes[p] is Route.EITHER and _is_away(answer)]
-        self._fallbacks += len(failed)
+        self._circuit.operations.fallbacks += len(failed)
         for place in failed:
             # Before it is on the files: Redis may be back before that.
             self._replay.keep(commands[place])
@@ -221,10 +218,12 @@ class FailoverStore:
         if self._files is None:
             answers.update((place, StoreUnavailable(_NO_FILES)) for place in places)
             return
-        left_s = self._deadline_s - (time.perf_counter() - began)
+        asked_at, batch = time.perf_counter(), [commands[place] for place in places]
+        left_s = self._deadline_s - (asked_at - began)
         found: list[Any] = [StoreUnavailable("the files did not answer in time") for _ in places]
         with anyio.move_on_after(max(left_s, _FILES_AT_LEAST_S)):
-            found = await self._files.execute([commands[place] for place in places])
+            found = await self._files.execute(batch)
+        self._file_operations.add(batch, found, time.perf_counter() - asked_at)
         answers.update(zip(places, found, strict=True))
 
     async def _catch_up(self) -> bool:

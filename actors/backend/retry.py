@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import anyio
 from botvisor.errors import StoreUnavailable
 from botvisor.logs import Log
 from botvisor.store import Command, Store
+
+from .operations import Operations
 
 ATTEMPTS = 3
 DEADLINE_S = 2.0
@@ -25,9 +28,13 @@ class RetryingStore:
         store: the other one.
         log: where it says what it does.
         seed: of the jitter; None draws one.
+
+    Attributes:
+        operations: what the other one was asked for, and how that went.
     """
 
     def __init__(self, store: Store, log: Log, *, seed: int | None = None) -> None:
+        self.operations = Operations()
         self._store = store
         self._log = log
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
@@ -40,7 +47,12 @@ class RetryingStore:
         with anyio.move_on_after(DEADLINE_S):
             pending = list(range(len(commands)))
             for attempt in range(ATTEMPTS):
-                answers = await self._store.execute([commands[place] for place in pending])
+                batch, began = [commands[place] for place in pending], time.perf_counter()
+                answers = [results[place] for place in pending]
+                try:
+                    answers = await self._store.execute(batch)
+                finally:
+                    self.operations.add(batch, answers, time.perf_counter() - began)
                 for place, answer in zip(pending, answers, strict=True):
                     results[place] = answer
                 pending = [place for place in pending if isinstance(results[place], StoreUnavailable)]
@@ -49,6 +61,7 @@ class RetryingStore:
                 known = {type(commands[place]) for place in pending} <= self._failing
                 tell = self._log.debug if known else self._log.warning
                 tell("client", f"Trying {len(pending)} commands again: {results[pending[0]]}")
+                self.operations.retries += len(pending)
                 await anyio.sleep(self._backoff_s(attempt))
         self._note(commands, results)
         return results
