@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import anyio
 import msgspec
 
 from botvisor.actor import Actor, Context
@@ -30,6 +32,7 @@ from .leases import RENEW_EVERY_S, Leases
 
 _RENEWALS_PER_LOOK = 6  # at the queues of a store whose doorbell looks by itself
 RETRY_S = 1.0  # between two attempts while the store is away
+_TOGETHER_S = 0.25  # the bots of a process whose renewals are due within this time share one batch
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -201,7 +204,8 @@ class InboxActor(Actor):
 
     async def _renew_and_go_on(self) -> None:
         failed = await self._renew()
-        self._ctx.tell_after(RETRY_S if failed else RENEW_EVERY_S, Renew())
+        due = anyio.current_time() + (RETRY_S if failed else RENEW_EVERY_S)
+        self._ctx.tell_at(math.ceil(due / _TOGETHER_S) * _TOGETHER_S, Renew())
 
     async def _renew(self) -> bool:
         """Renew the leases. Returns whether a store failed at that."""
