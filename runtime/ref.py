@@ -8,7 +8,7 @@ from typing import Any
 from .envelope import Envelope, Reply
 from .errors import ActorStopped, MailboxFull
 from .mailbox import Mailbox
-from .timers import Timers, now
+from .timers import Timers
 
 
 class Ref:
@@ -40,7 +40,7 @@ class Ref:
             ActorStopped: when the actor is stopped or parked.
             MailboxFull: when its mailbox is full.
         """
-        self._mailbox.put(Envelope(message, None, now()))
+        self._mailbox.put(Envelope(message, None, self._timers.now()))
 
     async def ask(self, message: Any, *, timeout: float) -> Any:
         """Send a message and wait for the answer.
@@ -87,10 +87,10 @@ class Ref:
                     reply.abandon()
 
     def _post(self, message: Any, timeout: float) -> Reply:
-        sent_at = now()
+        now = self._timers.now()
         reply = Reply(self.name, timeout)
-        self._mailbox.put(Envelope(message, reply, sent_at))
-        self._timers.expire_at(sent_at + timeout, reply)
+        self._mailbox.put(Envelope(message, reply, now))
+        self._timers.expire_at(now + timeout, reply)
         return reply
 
 

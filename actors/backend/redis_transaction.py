@@ -92,19 +92,19 @@ class Transactions:
 
     def _render(self, steps: Iterable[Step]) -> tuple[list[tuple[Part, ...]], set[Script]]:
         """Return the commands, and the scripts among them; what the server may not know comes in full."""
-        commands: list[tuple[Part, ...]] = []
-        scripts: set[Script] = set()
-        for step in steps:
-            for command in step:
-                if not isinstance(command, Call):
-                    commands.append(command)
-                elif command.script in self._known or command.script in scripts:
-                    commands.append(command.by_name())
-                    scripts.add(command.script)
-                else:
-                    commands.append(command.in_full())
-                    scripts.add(command.script)
-        return commands, scripts
+        commands = [command for step in steps for command in step]
+        plain = [command for command in commands if not isinstance(command, Call)]
+        if len(plain) == len(commands):
+            return plain, set()
+        known, rendered, scripts = set(self._known), [], set()
+        for command in commands:
+            if not isinstance(command, Call):
+                rendered.append(command)
+                continue
+            rendered.append(command.by_name() if command.script in known else command.in_full())
+            known.add(command.script)
+            scripts.add(command.script)
+        return rendered, scripts
 
     def _settle(self, scripts: set[Script], replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
         answers = _split(replies, steps)
