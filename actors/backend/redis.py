@@ -68,7 +68,6 @@ class _Running:
 
     step: Step = ()
     result: Any = None
-    ended = False
     mended = False
 
     def __init__(self, command: Command, plan: Plan) -> None:
@@ -219,14 +218,9 @@ class RedisStore:
 
     async def _carry_out(self, commands: Sequence[Command], transactions: Transactions) -> list[Any]:
         batch = [_Running(command, self._plan(command)) for command in commands]
-        waiting, replies = batch, [None] * len(batch)
-        while True:
-            for running, answer in zip(waiting, replies, strict=True):
-                self._advance(running, answer)
-            waiting = [running for running in waiting if not running.ended]
-            if not waiting:
-                break
-            replies = await _exchange(transactions, waiting)
+        waiting = self._advance(batch, [None] * len(batch))
+        while waiting:
+            waiting = self._advance(waiting, await _exchange(transactions, waiting))
         results = [running.result for running in batch]
         if any(isinstance(each, RedisUnavailable) and each.diagnosis.wrong_server for each in results):
             await self._discard()
@@ -236,24 +230,33 @@ class RedisStore:
         planner = self._planners.get(type(command))
         return planner(command) if planner is not None else _unknown(command)
 
-    def _advance(self, running: _Running, answer: Any) -> None:
-        """Hand a plan its replies, or an error in their place, and see what it wants next."""
-        plan = running.plan
-        try:
-            running.step = plan.throw(answer) if isinstance(answer, Exception) else plan.send(answer)
-            return
-        except StopIteration as end:
-            running.result = end.value
-        except ErrorReply as error:
-            if diagnose(error).kind is Kind.BAD_VALUE and not running.mended and not only_reads(running.step):
-                running.mended = True
-                running.plan = self._mend(running.command, running.step)
-                running.step = next(running.plan)
-                return
-            running.result = told(error)
-        except Exception as error:
-            running.result = error
-        running.ended = True
+    def _advance(self, waiting: Sequence[_Running], answers: Sequence[Any]) -> list[_Running]:
+        """Hand plans their replies, or errors in their place. Returns those that want something next."""
+        going_on = []
+        for running, answer in zip(waiting, answers, strict=True):
+            plan = running.plan
+            try:
+                running.step = plan.throw(answer) if isinstance(answer, Exception) else plan.send(answer)
+            except StopIteration as end:
+                running.result = end.value
+            except ErrorReply as error:
+                if self._can_mend(running, error):
+                    going_on.append(running)
+                else:
+                    running.result = told(error)
+            except Exception as error:
+                running.result = error
+            else:
+                going_on.append(running)
+        return going_on
+
+    def _can_mend(self, running: _Running, error: ErrorReply) -> bool:
+        if diagnose(error).kind is not Kind.BAD_VALUE or running.mended or only_reads(running.step):
+            return False
+        running.mended = True
+        running.plan = self._mend(running.command, running.step)
+        running.step = next(running.plan)
+        return True
 
     def _mend(self, command: Command, step: Step) -> Plan:
         """Carry a command out again, after the values it stumbled over were moved out of its way."""
