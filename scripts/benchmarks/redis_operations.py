@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import importlib.util
 import itertools
 import json
 import platform
@@ -41,8 +40,8 @@ from botvisor.messages import compose_message
 from botvisor.restart import Policy
 from botvisor.store import PushMessage, Queue, ReadIdentity, WriteHeartbeat, WriteIdentity
 from botvisor.supervisor import Supervisor
+from botvisor.testing.redis_server import open_server
 
-ROOT = Path(__file__).resolve().parents[2]
 ROOM = "https://example.test/rooms/bench"
 PARTICIPANTS = ("ann", "bob")
 DATA = {"sessionUserId": "u-1", "sessionUserName": "Ann", "sessionUserEmail": "ann@example.test"}
@@ -184,26 +183,6 @@ async def measure(contender: Contender, callers: int, seconds: float) -> float:
 
 
 @contextlib.asynccontextmanager
-async def private_redis() -> AsyncIterator[Any]:
-    """Start a Redis of our own on a free port of this host; it ends with the block."""
-    spec = importlib.util.spec_from_file_location("redis_server", ROOT / "tests" / "redis_server.py")
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError("tests/redis_server.py")
-    servers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(servers)
-    program = servers.find()
-    if isinstance(program, Exception):
-        raise SystemExit(f"there is no Redis server to measure with: {program}")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        server = servers.RedisServer(program, Path(folder, "server"))
-        try:
-            await server.start()
-            yield server
-        finally:
-            server.close()
-
-
-@contextlib.asynccontextmanager
 async def open_botvisor(port: int, folder: Path) -> AsyncIterator[Botvisor]:
     logger.disable("botvisor")
     log = Log("redis")
@@ -228,7 +207,7 @@ async def open_botvisor(port: int, folder: Path) -> AsyncIterator[Botvisor]:
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     rates: dict[str, dict[int, list[float]]] = {}
     async with contextlib.AsyncExitStack() as stack:
-        server = await stack.enter_async_context(private_redis())
+        server = await stack.enter_async_context(open_server())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         # Its default pool refuses the 101st caller.
         client = redis.asyncio.Redis(port=server.port, max_connections=10_000)
