@@ -61,6 +61,8 @@ VARIABLES: Mapping[str, Variable] = {
     "BOT_ZOMBIE_SPAWN_GRACE_SECS": Variable("zombie_spawn_grace_s", "45", float),
     "BOT_ZOMBIE_REQUIRED_STALE_HITS": Variable("zombie_required_stale_hits", "2", int),
     "BOT_BLOCKED_AFTER_SECS": Variable("blocked_after_s", "2", float),
+    "BOT_PROBE_HOST": Variable("probe_host", "127.0.0.1", str.strip),
+    "BOT_PROBE_PORT": Variable("probe_port", "", int),
     "BOT_SERVER_REAP_INTERVAL_SECS": Variable("server_reap_interval_s", "10", float),
     "BOT_ADMIN_MESSAGE_DIR": Variable("admin_message_dir", "/tmp/pipecat-bot-admin-messages", Path),  # noqa: S108
     "BOT_HEARTBEAT_DIR": Variable("heartbeat_dir", "/tmp/pipecat-bot-heartbeats", Path),  # noqa: S108

@@ -152,6 +152,8 @@ _RULES: Mapping[str, _Rule] = {
     "zombie_spawn_grace_s": _seconds(),
     "zombie_required_stale_hits": _number(int, "a whole number", 1),
     "blocked_after_s": _seconds(),
+    "probe_host": _TEXT,
+    "probe_port": _optional(_number(int, "a whole number", 0, 65_535)),
     "server_reap_interval_s": _seconds(),
     "admin_message_dir": _DIRECTORY,
     "heartbeat_dir": _DIRECTORY,

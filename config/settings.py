@@ -42,6 +42,9 @@ class Settings:
         zombie_spawn_grace_s: how long after its start a bot is never taken for a zombie.
         zombie_required_stale_hits: stale looks in a row that make a bot a zombie.
         blocked_after_s: how long the event loop may stand still before the bot counts as blocked; 0 never.
+        probe_host: the address on which a bot answers probes; 0.0.0.0 is every one of this host.
+        probe_port: the port on which a bot answers probes over HTTP; 0 takes any, which the log names; None
+            answers none.
         server_reap_interval_s: the time between two searches for zombies; 0 makes none.
         admin_message_dir: the directory of admin messages.
         heartbeat_dir: the directory of heartbeats.
@@ -74,6 +77,8 @@ class Settings:
     zombie_spawn_grace_s: float = 45.0
     zombie_required_stale_hits: int = 2
     blocked_after_s: float = 2.0
+    probe_host: str = "127.0.0.1"
+    probe_port: int | None = None
     server_reap_interval_s: float = 10.0
     admin_message_dir: Path = Path("/tmp/pipecat-bot-admin-messages")  # noqa: S108  the store checks its owner
     heartbeat_dir: Path = Path("/tmp/pipecat-bot-heartbeats")  # noqa: S108
