@@ -15,8 +15,12 @@ from .bot_supervisor import BotSupervisor
 from .stores import new_supervisor
 
 
-class _Shared:
-    """A supervisor in a task of its own, which none of its users' cancellations reaches."""
+class Shared:
+    """A supervisor in a task of its own, which none of its users' cancellations reaches.
+
+    Args:
+        supervisor: one that does not run yet.
+    """
 
     def __init__(self, supervisor: BotSupervisor) -> None:
         self.supervisor = supervisor
@@ -27,8 +31,16 @@ class _Shared:
         self.task = tasks.detach(self._run, "botvisor supervisor")
         tasks.on_end(self.task, self._end)  # it may be cancelled before it began
 
-    async def stop(self) -> None:
-        """Stop it, and wait until it has ended."""
+    async def leave(self) -> None:
+        """Use it no longer; the last one to leave waits until it has ended."""
+        self.users -= 1
+        if self.users == 0:
+            running = _of_this_loop()
+            if running.get(self.supervisor.settings) is self:
+                del running[self.supervisor.settings]
+            await self._stop()
+
+    async def _stop(self) -> None:
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._shut_down, group.cancel_scope)
@@ -41,19 +53,61 @@ class _Shared:
             waiting.cancel()
 
     async def _run(self) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._end_with_the_loop)
+            try:
+                await self.supervisor.run(self.ready.set)
+            except Exception as error:  # it is raised to those who wait for it
+                self.error = error
+            finally:
+                self._end()
+                group.cancel_scope.cancel()
+
+    async def _end_with_the_loop(self) -> None:
+        """Shut it down when its users have left it to the event loop's end, which cancels all tasks.
+
+        Nothing else tells it so: on trio a cancellation from outside does not reach the supervisor.
+        """
         try:
-            await self.supervisor.run(self.ready.set)
-        except Exception as error:  # it is raised to those who wait for it
-            self.error = error
+            await anyio.sleep_forever()
         finally:
-            self._end()
+            with anyio.CancelScope(shield=True):
+                await self.supervisor.shutdown("the event loop has ended")
 
     def _end(self) -> None:
         self.ready.set()
         self.ended.set()
 
 
-_running: RunVar[dict[Settings, _Shared]] = RunVar("botvisor_shared")
+_running: RunVar[dict[Settings, Shared]] = RunVar("botvisor_shared")
+
+
+async def join(settings: Settings) -> Shared:
+    """Use the event loop's supervisor for these settings; the first user starts it.
+
+    Args:
+        settings: the settings.
+
+    Returns:
+        It, with its `supervisor`. Whoever has joined is to `leave`; what nobody leaves ends with the loop.
+
+    Raises:
+        SettingsError: when Redis cannot be used as the settings say.
+        StartFailed: when its backend did not start.
+    """
+    running = _of_this_loop()
+    shared = running.get(settings)
+    if shared is None or shared.ended.is_set():
+        shared = running[settings] = Shared(new_supervisor(settings))
+    shared.users += 1
+    try:
+        await shared.ready.wait()
+        if shared.error is not None:
+            raise shared.error
+    except BaseException:
+        await shared.leave()
+        raise
+    return shared
 
 
 @contextlib.asynccontextmanager
@@ -67,25 +121,20 @@ async def shared_supervisor(settings: Settings) -> AsyncIterator[BotSupervisor]:
         The supervisor.
 
     Raises:
+        SettingsError: when Redis cannot be used as the settings say.
         StartFailed: when its backend did not start.
     """
+    shared = await join(settings)
     try:
-        running = _running.get()
-    except LookupError:
-        running = {}
-        _running.set(running)
-    shared = running.get(settings)
-    if shared is None or shared.ended.is_set():
-        shared = running[settings] = _Shared(new_supervisor(settings))
-    shared.users += 1
-    try:
-        await shared.ready.wait()
-        if shared.error is not None:
-            raise shared.error
         yield shared.supervisor
     finally:
-        shared.users -= 1
-        if shared.users == 0:
-            if running.get(settings) is shared:
-                del running[settings]
-            await shared.stop()
+        await shared.leave()
+
+
+def _of_this_loop() -> dict[Settings, Shared]:
+    try:
+        return _running.get()
+    except LookupError:
+        running: dict[Settings, Shared] = {}
+        _running.set(running)
+        return running
