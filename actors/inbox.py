@@ -29,6 +29,7 @@ from botvisor.wire import MAX_TRIES
 from .broadcasts import Broadcasts
 from .lane_steps import ask, failures, leave, next_step
 from .leases import RENEW_EVERY_S, Leases
+from .twins import unmask
 
 _RENEWALS_PER_LOOK = 6  # at the queues of a store whose doorbell looks by itself
 RETRY_S = 1.0  # between two attempts while the store is away
@@ -129,7 +130,8 @@ class InboxActor(Actor):
         # What was taken is known to nobody else: it is carried out before anything can cut this short.
         for taken in answers[: len(controls)]:
             self._carry_out(taken)
-        for lane, answer in zip(lanes, answers[len(controls) :], strict=True):
+        found = await unmask(self._inbox, lanes, answers[len(controls) :], self._ask)
+        for lane, answer in zip(lanes, found, strict=True):
             if isinstance(answer, LeaseLost):
                 lane.leased_until = 0.0  # to somebody else, or the store has lost its memory
                 self._regain()

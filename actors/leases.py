@@ -12,7 +12,7 @@ from botvisor.inbox import Inbox
 from botvisor.lane import Lane, Phase, Rival
 from botvisor.logs import Log
 from botvisor.process import Owner
-from botvisor.store import AcquireLease, Command, ReadPast
+from botvisor.store import AcquireLease, Command, ReadPast, ReleaseLease
 from botvisor.wire import LEASE_TTL_S
 
 RENEW_EVERY_S = 5.0  # a queue that somebody else consumes is tried as often
@@ -46,16 +46,30 @@ class Leases:
         """
         # Counted from before the store was asked: our lease never ends later than the store's.
         now = anyio.current_time()
-        due = [lane for lane in self._inbox.lanes if lane.leased_until < now + LEASE_TTL_S - _RENEW_AT_AGE_S]
+        old = [lane for lane in self._inbox.lanes if lane.leased_until < now + LEASE_TTL_S - _RENEW_AT_AGE_S]
+        due = [lane for lane in old if not self._yields(lane)]
         answers: list[Any] = await ask([AcquireLease(lane.queue, self._owner) for lane in due])
         for lane, answer in zip(due, answers, strict=True):
             if answer is None:
                 self._hold(lane, now)
             elif isinstance(answer, Owner):
                 self._stand_by(lane, answer)
+        await self._give_way(ask)
         if not self._inbox.past_known:
             await self._read_past(ask)
         return answers
+
+    def _yields(self, lane: Lane) -> bool:
+        """Return whether a room's queue in the spool is another bot's: whoever serves the room on Redis."""
+        return lane.queue.store == "file" and any(twin.standing_by for twin in self._inbox.twins(lane))
+
+    async def _give_way(self, ask: Ask) -> None:
+        """Give up what another bot should serve; without one here its messages are forwarded to Redis."""
+        lanes = [lane for lane in self._inbox.lanes if lane.leased and self._yields(lane)]
+        idle = [lane for lane in lanes if lane.phase is Phase.EMPTY]
+        for lane in idle:
+            lane.leased_until = 0.0
+        await ask([ReleaseLease(lane.queue, self._owner.instance) for lane in idle])
 
     def _stand_by(self, lane: Lane, owner: Owner) -> None:
         lane.leased_until = 0.0

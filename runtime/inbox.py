@@ -51,6 +51,7 @@ class Inbox:
         self.began = time.time()
         self.past_known = False  # every queue's past was read since a lease was gained
         self.on_change: Callable[[], None] = lambda: None
+        self.on_shown: Callable[[AdminMessage], None] | None = None
         self.subscriptions: list[Callable[[], None]] = []
         self._held: Lane | None = None
         self._holder: Any = None  # the task that has it; None when that cannot be told
@@ -127,6 +128,15 @@ class Inbox:
         digest = id_digest(message_id)
         return any(digest in past.handled for past in self._past.values())
 
+    def twins(self, lane: Lane) -> list[Lane]:
+        """Return the lanes of the same queue in other stores: what one holds, another may hold as well."""
+        queue = lane.queue
+        return [
+            other
+            for other in self.lanes
+            if (other.queue.kind, other.queue.key) == (queue.kind, queue.key) and other is not lane
+        ]
+
     def learn(self, queue: Queue, past: Past) -> None:
         """Take in what became of a queue's messages before."""
         self._past[queue] = past
@@ -174,6 +184,8 @@ class Inbox:
         if not message.redelivered and self._may_have_been_shown(lane, message.id):
             message = lane.message = msgspec.structs.replace(message, redelivered=True)
         _remember(self._shown_ids, message.id)
+        if self.on_shown is not None:
+            self.on_shown(message)
         return message
 
     def _may_have_been_shown(self, lane: Lane, message_id: str) -> bool:
