@@ -236,7 +236,12 @@ class ReadReceipt(QueueCommand, frozen=True):
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that waits, is in flight, or was given up, for operators."""
+    """A message that waits, is in flight, or was given up, for operators.
+
+    Args:
+        store: which of two stores holds it.
+        entry: names this one entry of its store, for `botvisor.mending`; empty for what is in flight.
+    """
 
     raw: bytes
     name: str
@@ -244,6 +249,8 @@ class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
     tries: int = 0
     reason: str = ""
     stored_at: float = 0.0
+    store: StoreName = ""
+    entry: str = ""
 
 
 class ListMessages(QueueCommand, frozen=True):

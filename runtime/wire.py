@@ -21,6 +21,7 @@ KEPT_TTL_S = 3_600
 CONTROL_TTL_S = 300
 ALIVE_TTL_S = 86_400
 EPITAPH_TTL_S = 86_400
+LAST_TTL_S = 86_400
 IDENTITY_INDEX_TTL_S = 86_400
 IDENTITY_SCAN_TTL_S = 60
 
@@ -60,6 +61,7 @@ DEAD_DIR = ".dead"
 OUTBOX_DIR = "outbox"
 
 MESSAGE_SUFFIX = ".json"
+STACK_SUFFIX = ".stack"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
@@ -140,6 +142,11 @@ def epitaph_key(bot_id: str) -> str:
     return f"bots:epitaph:{bot_id}"
 
 
+def last_key(bot_id: str) -> str:
+    """Return the key of a heartbeat that said something new: what is left of a bot that was killed."""
+    return f"bots:last:{bot_id}"
+
+
 def identity_index_key(room_url: str) -> str:
     """Return the key of the index of a room's participants."""
     return f"identity-index:{room_url}"
@@ -207,7 +214,7 @@ def heartbeat_file(bot_id: str) -> str:
 
 def stack_file(bot_id: str) -> str:
     """Return the name of the file in which the watchdog leaves a blocked bot's stack."""
-    return f"{encode_id(bot_id)}.stack"
+    return f"{encode_id(bot_id)}{STACK_SUFFIX}"
 
 
 def identity_path(room_url: str, participant_id: str) -> str:

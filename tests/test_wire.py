@@ -85,6 +85,7 @@ def test_queue_names_and_lifetimes_match():
 def test_fleet_names_and_lifetimes_match():
     assert lifetimes("The fleet") == {
         wire.ALIVE_KEY: s(wire.ALIVE_TTL_S),
+        wire.last_key("{bot_id}"): s(wire.LAST_TTL_S),
         wire.epitaph_key("{bot_id}"): s(wire.EPITAPH_TTL_S),
         wire.identity_index_key("{room_url}"): s(wire.IDENTITY_INDEX_TTL_S),
         wire.IDENTITY_SCAN_KEY: s(wire.IDENTITY_SCAN_TTL_S),

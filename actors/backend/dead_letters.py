@@ -17,6 +17,9 @@ from botvisor.wire import DEAD_DIR, DEAD_LIMIT, MAX_MESSAGE_BYTES, MESSAGE_SUFFI
 from .directory import Directory
 from .private_file import FileContent
 
+ENTRY = "dead:"
+"""How the entries begin that name dead letters, among those of a spool; their files' names follow."""
+
 _UNREAD_SUFFIX = ".unread"
 # Base64 makes four bytes of three; the other fields are short.
 _RECORD_LIMIT = 2 * MAX_MESSAGE_BYTES
@@ -120,7 +123,25 @@ class DeadLetters:
             with contextlib.suppress(StoreError, msgspec.MsgspecError, ValueError):
                 found = self.directory.read(name, _RECORD_LIMIT)
                 if found is not None:
-                    yield _queued(msgspec.json.decode(found.raw, type=DeadLetter))
+                    yield _queued(msgspec.json.decode(found.raw, type=DeadLetter), ENTRY + name)
+
+    def has(self, lease: str, name: str) -> bool:
+        """Return whether a file is the letter of a queue's message."""
+        return (
+            name.endswith(MESSAGE_SUFFIX)
+            and name[:_KEY_FROM_END] == lease
+            and self.directory.stat(name) is not None
+        )
+
+    def is_unread(self, name: str) -> bool:
+        """Return whether a letter's message was too large to be read."""
+        return self.directory.stat(_unread(name)) is not None
+
+    def remove(self, name: str) -> bool:
+        """Delete a letter, and what was too large to be in it. Returns whether it was there."""
+        removed = self.directory.remove(name)
+        self.directory.remove(_unread(name))
+        return removed
 
     def _trim(self) -> None:
         letters = [name for name in self.directory.names() if name.endswith(MESSAGE_SUFFIX)]
@@ -128,15 +149,18 @@ class DeadLetters:
             return
         ages = [(found.st_mtime_ns, name) for name in letters if (found := self.directory.stat(name))]
         for _, name in sorted(ages)[:-DEAD_LIMIT]:
-            self.directory.remove(name)
-            self.directory.remove(name.removesuffix(MESSAGE_SUFFIX) + _UNREAD_SUFFIX)
+            self.remove(name)
 
 
 def _name(lease: str, message_id: str, suffix: str = MESSAGE_SUFFIX) -> str:
     return f"{lease}.{id_digest(message_id)}{suffix}"
 
 
-def _queued(letter: DeadLetter) -> QueuedMessage:
+def _unread(name: str) -> str:
+    return name.removesuffix(MESSAGE_SUFFIX) + _UNREAD_SUFFIX
+
+
+def _queued(letter: DeadLetter, entry: str) -> QueuedMessage:
     raw = bytes(letter.message) if letter.message else base64.b64decode(letter.bytes or "")
     return QueuedMessage(
         raw=raw,
@@ -145,4 +169,6 @@ def _queued(letter: DeadLetter) -> QueuedMessage:
         tries=letter.tries,
         reason=letter.reason,
         stored_at=letter.stored_at,
+        store="file",
+        entry=entry,
     )

@@ -10,6 +10,7 @@ import anyio
 
 from botvisor.config.settings import Settings
 from botvisor.errors import StoreError, StoreUnavailable
+from botvisor.mending import DropMessage, ForgetBot, ListDumps, ReadFacts, RequeueMessage
 from botvisor.store import (
     AcquireLease,
     Broadcast,
@@ -37,6 +38,7 @@ from botvisor.store import (
 )
 
 from .directory import Directory
+from .file_facts import file_facts
 from .heartbeat_files import HeartbeatFiles
 from .identity_files import IdentityFiles
 from .os_errors import unavailable
@@ -93,6 +95,11 @@ class FileStore:
             ReadReceipt: views.receipt,
             ListMessages: views.messages,
             ReadPast: views.past,
+            RequeueMessage: self.spool.repairs.requeue,
+            DropMessage: self.spool.repairs.drop,
+            ListDumps: heartbeats.dumps,
+            ForgetBot: heartbeats.forget,
+            ReadFacts: lambda _: file_facts(settings),
             IsKept: views.is_kept,
             IsServed: lambda command: views.is_served(command) or heartbeats.is_fresh(command.queue),
             Broadcast: _refuse,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from urllib.parse import unquote
 
 from botvisor.errors import MalformedMessage
 from botvisor.heartbeat import Heartbeat, from_json, to_json
+from botvisor.mending import Dump, ForgetBot, ListDumps
 from botvisor.store import ListHeartbeats, Queue, ReadHeartbeat, WriteHeartbeat
-from botvisor.wire import HEARTBEAT_TTL_S, MAX_MESSAGE_BYTES, heartbeat_file
+from botvisor.wire import HEARTBEAT_TTL_S, MAX_MESSAGE_BYTES, STACK_SUFFIX, heartbeat_file, stack_file
 
 from .directory import Directory
 from .private_file import UnsafeFile
@@ -49,6 +52,30 @@ class HeartbeatFiles:
             return False
         heartbeat = self._read(name)
         return heartbeat is not None and heartbeat.status != "stopped"
+
+    def dumps(self, _: ListDumps) -> list[Dump]:
+        """See `ListDumps`."""
+        if not self.directory.exists():
+            return []
+        found = []
+        for name in self.directory.names():
+            if name.endswith(STACK_SUFFIX) and (facts := self.directory.stat(name)) and facts.st_size:
+                with contextlib.suppress(UnsafeFile):
+                    content = self.directory.read(name, MAX_MESSAGE_BYTES)
+                    if content is not None and content.raw:
+                        text = content.raw.decode(errors="replace")
+                        bot_id = unquote(name.removesuffix(STACK_SUFFIX))
+                        found.append(Dump(bot_id, text, content.stat.st_mtime))
+        return found
+
+    def forget(self, command: ForgetBot) -> bool:
+        """See `ForgetBot`."""
+        name = heartbeat_file(command.bot_id)
+        heartbeat = self._read(name) if self.directory.exists() else None
+        if heartbeat is None or heartbeat.instance != command.instance:
+            return False
+        self.directory.remove(stack_file(command.bot_id))
+        return self.directory.remove(name)
 
     def list(self, _: ListHeartbeats) -> list[Heartbeat]:
         """See `ListHeartbeats`: those that cannot be read are left out."""

@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 
-from botvisor import process
-from botvisor.store import (
-    AcquireLease,
-    Broadcast,
-    BuryMessage,
-    CleanUpIdentities,
-    Command,
-    IsKept,
-    IsServed,
-    ListHeartbeats,
-    ListIdentities,
-    ListMessages,
-    NextMessage,
-    PushControl,
-    PushMessage,
-    ReadHeartbeat,
-    ReadIdentity,
-    ReadPast,
-    ReadReceipt,
-    ReleaseLease,
-    ReturnMessage,
-    Sweep,
-    TakeControl,
-    WriteHeartbeat,
-    WriteIdentity,
-)
+from botvisor.store import Command
 
 from .link import Command as LinkCommand
 from .link import Fence, Link, Server
 from .quarantine import Notify
 from .redis_bells import Bells
-from .redis_control import RedisControl
 from .redis_endpoint import Endpoint
 from .redis_errors import EndpointUnusable, ErrorReply, Kind, RedisUnavailable, diagnose, told
-from .redis_heartbeats import RedisHeartbeats
-from .redis_identities import RedisIdentities
 from .redis_notices import Notices
-from .redis_queue_views import RedisQueueViews
-from .redis_queues import RedisQueues
+from .redis_planners import planners
 from .redis_scripts import Plan, Step
-from .redis_strays import Strays
 from .redis_transaction import Transactions, only_reads, problem_of
 from .redis_wrong_types import set_aside
 
@@ -108,35 +78,7 @@ class RedisStore:
         self._fence: Fence | None = None
         self._notices = Notices(notify or _ignore)
         self._bells = Bells(self._notices)
-        heartbeats = RedisHeartbeats(self._server_ms, self._notices)
-        strays = Strays(process.new_instance(), self._server_ms, self._notices)
-        identities = RedisIdentities(strays, self._server_ms, self._bells, self._notices)
-        queues = RedisQueues(self._bells, self._notices)
-        views, control = RedisQueueViews(), RedisControl()
-        self._planners: dict[type[Command], Callable[[Any], Plan]] = {
-            WriteHeartbeat: heartbeats.write,
-            ReadHeartbeat: heartbeats.read,
-            ListHeartbeats: heartbeats.list_all,
-            WriteIdentity: identities.write,
-            ReadIdentity: identities.read,
-            ListIdentities: identities.list_all,
-            CleanUpIdentities: identities.clean_up,
-            PushMessage: queues.push,
-            AcquireLease: queues.acquire,
-            ReleaseLease: queues.release,
-            NextMessage: queues.next,
-            ReturnMessage: queues.put_back,
-            BuryMessage: queues.bury,
-            Broadcast: queues.broadcast,
-            ReadReceipt: views.receipt,
-            ListMessages: views.messages,
-            ReadPast: views.past,
-            IsKept: views.is_kept,
-            IsServed: views.is_served,
-            PushControl: control.push,
-            TakeControl: control.take,
-            Sweep: heartbeats.sweep,
-        }
+        self._planners = planners(self._server_ms, lambda: self.link, self._bells, self._notices)
 
     @property
     def link(self) -> Link | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
@@ -10,24 +11,27 @@ from typing import Any
 import msgspec
 
 from botvisor.errors import MalformedMessage
-from botvisor.heartbeat import Heartbeat, from_hash, to_json
+from botvisor.heartbeat import Heartbeat, from_hash, from_json, to_json
 from botvisor.store import ListHeartbeats, ReadHeartbeat, Sweep, WriteHeartbeat
 from botvisor.wire import (
     ALIVE_KEY,
     ALIVE_TTL_S,
     EPITAPH_TTL_S,
     HEARTBEAT_TTL_S,
+    LAST_TTL_S,
     epitaph_key,
     heartbeat_key,
+    last_key,
 )
 
+from .kept_beats import KeptBeats
 from .redis_notices import Notices
 from .redis_replies import check, hash_of, of_wrong_type, scores_of
 from .redis_scripts import Plan, RedisCommand, Step
 
 _ALIVE = ALIVE_KEY.encode()
 _LISTED = 10_000
-_CHUNK = 500
+_CHUNK = 2_000  # heartbeats to a round trip: some megabytes
 _LOST = "lost"
 
 
@@ -42,6 +46,7 @@ class RedisHeartbeats:
     def __init__(self, server_ms: Callable[[], int], notices: Notices) -> None:
         self._server_ms = server_ms
         self._notices = notices
+        self._kept = KeptBeats()
 
     def write(self, command: WriteHeartbeat) -> Plan:
         """See `WriteHeartbeat`. A stopped bot's goes to where its last words outlive it, too."""
@@ -60,22 +65,28 @@ class RedisHeartbeats:
         if stopped:
             epitaph = _encode_epitaph(command.fields, expires_ms)
             step.append((b"SET", epitaph_key(command.bot_id).encode(), epitaph, b"EX", EPITAPH_TTL_S))
+        keeps = not stopped and self._kept.is_due(command)
+        if keeps:
+            last = to_json(command.fields)
+            step.append((b"SET", last_key(command.bot_id).encode(), last, b"EX", LAST_TTL_S))
         check((yield step))
+        if keeps:
+            self._kept.note(command)
 
     def read(self, command: ReadHeartbeat) -> Plan:
         """See `ReadHeartbeat`: the last words of a bot that stopped, what is left of one that was lost."""
         bot_id = command.bot_id
-        key, epitaph = heartbeat_key(bot_id).encode(), epitaph_key(bot_id).encode()
-        fields, words, score = yield [
-            (b"HGETALL", key),
-            (b"GET", epitaph),
+        fields, words, last, score = yield [
+            (b"HGETALL", heartbeat_key(bot_id).encode()),
+            (b"GET", epitaph_key(bot_id).encode()),
+            (b"GET", last_key(bot_id).encode()),
             (b"ZSCORE", _ALIVE, bot_id.encode()),
         ]
         check([score])
-        return self._find(bot_id, fields, words, None if score is None else int(float(score)))
+        return self._find(bot_id, fields, words, last, None if score is None else int(float(score)))
 
     def list_all(self, _: ListHeartbeats) -> Plan:
-        """See `ListHeartbeats`: the living first, at most 10,000."""
+        """See `ListHeartbeats`: the living first, at most 10,000; each 2,000 cost one round trip."""
         (reply,) = check((yield [(b"ZREVRANGE", _ALIVE, 0, _LISTED - 1, b"WITHSCORES")]))
         entries = scores_of(reply)
         found: list[Heartbeat] = []
@@ -97,23 +108,27 @@ class RedisHeartbeats:
             step.append((b"HGETALL", heartbeat_key(bot_id).encode()))
             if expires_ms <= now_ms:
                 step.append((b"GET", epitaph_key(bot_id).encode()))
+                step.append((b"GET", last_key(bot_id).encode()))
         replies = iter((yield step))
         found = []
         for member, expires_ms in entries:
             bot_id = member.decode(errors="replace")
-            fields, words = next(replies), next(replies) if expires_ms <= now_ms else None
-            heartbeat = self._find(bot_id, fields, words, expires_ms)
+            fields, ended = next(replies), expires_ms <= now_ms
+            words, last = (next(replies), next(replies)) if ended else (None, None)
+            heartbeat = self._find(bot_id, fields, words, last, expires_ms)
             if heartbeat is not None:
                 found.append(heartbeat)
         return found
 
-    def _find(self, bot_id: str, fields: Any, words: Any, expires_ms: int | None) -> Heartbeat | None:
+    def _find(
+        self, bot_id: str, fields: Any, words: Any, last: Any, expires_ms: int | None
+    ) -> Heartbeat | None:
         """Return a bot's last heartbeat from the replies, whichever holds it."""
         try:
-            for reply in (fields, words):
+            for reply in (fields, words, last):
                 if of_wrong_type(reply):
                     raise MalformedMessage(str(reply))
-            check((fields, words))
+            check((fields, words, last))
             if fields:
                 heartbeat = from_hash(hash_of(fields))
                 self._notices.settled(bot_id)
@@ -127,16 +142,21 @@ class RedisHeartbeats:
         except MalformedMessage as error:
             self._notices.once(f"The heartbeat of bot {bot_id} cannot be read: {error.reason}", bot_id)
             return None
-        return None if expires_ms is None else self._lost(bot_id, expires_ms)
+        return None if expires_ms is None else self._lost(bot_id, last, expires_ms)
 
-    def _lost(self, bot_id: str, expires_ms: int) -> Heartbeat:
-        # Of a bot that was killed only its name and its last beat are left.
+    def _lost(self, bot_id: str, last: bytes | None, expires_ms: int) -> Heartbeat:
+        """Return what is left of a bot that was killed; of an older program's only its name and last beat."""
         age_s = (self._server_ms() - expires_ms) / 1000 + HEARTBEAT_TTL_S
+        seen_at = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds")
+        if last is not None:
+            with contextlib.suppress(MalformedMessage):
+                kept = from_json(last)
+                return msgspec.structs.replace(kept, timestamp=seen_at, status=_LOST)
         return Heartbeat(
             pid=int(bot_id) if bot_id.isdecimal() else 0,
             room_url="",
             participants=(),
-            timestamp=datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds"),
+            timestamp=seen_at,
             bot_id=bot_id,
             status=_LOST,
         )

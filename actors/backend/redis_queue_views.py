@@ -89,7 +89,7 @@ def _id_of(token: bytes, raw: bytes) -> str:
         return token.decode(errors="replace")
 
 
-def _queued(place: int, state: bytes, raw: bytes, token: bytes, tries: int) -> QueuedMessage:
+def _queued(place: int, state: bytes, raw: bytes, token: bytes, tries: int, entry: bytes) -> QueuedMessage:
     name, reason = token.decode(errors="replace") or f"#{place}", ""
     if state == b"dead":
         line, _, raw = raw.partition(b"\n")
@@ -111,4 +111,6 @@ def _queued(place: int, state: bytes, raw: bytes, token: bytes, tries: int) -> Q
         tries=tries,
         reason=reason,
         stored_at=sent_at(fields, claimed_at(name)),
+        store="redis",
+        entry=entry.decode(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from botvisor.mending import ListDumps
 from botvisor.store import Command, ListMessages, QueueCommand, ReadReceipt, Sweep, TakeControl
 
 
@@ -20,7 +21,7 @@ class Route(Enum):
 _ROUTES = {"redis": Route.REDIS, "file": Route.FILES}
 # A sender's Redis may have been away while ours was not, so what was sent is in either.
 _BOTH = (ListMessages, ReadReceipt, Sweep, TakeControl)
-_BY_KIND: dict[type[Command], Route] = {}  # of commands that are about no queue
+_BY_KIND: dict[type[Command], Route] = {ListDumps: Route.FILES}  # of commands that are about no queue
 _STATES = ("unknown", "stored", "delivered", "dead", "handled")  # the further a message has come, the later
 
 

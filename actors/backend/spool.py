@@ -36,6 +36,7 @@ from .receipts import Receipts
 from .served_queue import ServedQueue, SpoolParts
 from .spool_index import SpoolIndex
 from .spool_names import Place, is_alias, new_name, place_of
+from .spool_repairs import SpoolRepairs
 from .spool_views import SpoolViews
 
 
@@ -55,6 +56,7 @@ class Spool:
         directory: its directory.
         index: what waits in it for the queues we serve.
         views: what can be seen of its queues without taking anything.
+        repairs: what operators mend in them.
         notify: as given.
     """
 
@@ -71,6 +73,7 @@ class Spool:
             Quarantine(self.directory, notify),
         )
         self.views = SpoolViews(self._parts, lower_path=lower_path)
+        self.repairs = SpoolRepairs(self._parts, lower_path=lower_path, write=self._write)
         self._served: dict[str, ServedQueue] = {}
         self._sequence = itertools.count()
 

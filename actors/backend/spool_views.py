@@ -121,4 +121,6 @@ def _read(directory: Directory, file_name: str, name: str, tries: int) -> Iterat
             state="delivered" if tries else "stored",
             tries=tries,
             stored_at=content.stat.st_mtime,
+            store="file",
+            entry="" if tries else file_name,
         )

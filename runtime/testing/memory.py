@@ -12,6 +12,7 @@ import anyio
 from botvisor.errors import MalformedMessage, StoreError
 from botvisor.heartbeat import Heartbeat, from_hash
 from botvisor.identity import Identity
+from botvisor.mending import DropMessage, ForgetBot, ListDumps, ReadFacts, RequeueMessage
 from botvisor.store import (
     AcquireLease,
     Broadcast,
@@ -139,6 +140,15 @@ class MemoryStore:
                 return [raw for at, raw in taken if now - at < CONTROL_TTL_S]
             case Sweep():
                 return self._sweep(now)
+            case ForgetBot(bot_id, instance):
+                beat = _read(self._heartbeats.get(bot_id))
+                if beat is None or beat.instance != instance:
+                    return False
+                return self._heartbeats.pop(bot_id) is not None
+            case ListDumps():
+                return []
+            case ReadFacts():
+                return {"kind": "memory"}
             case Broadcast(raw):
                 for receive in self._listeners.values():
                     receive(raw)
@@ -200,6 +210,13 @@ class MemoryStore:
                 return self.queue(command.queue).past(command)
             case ListMessages():
                 return self.queue(command.queue).messages()
+            case RequeueMessage():
+                requeued = self.queue(command.queue).requeue(command, now)
+                if requeued:
+                    self._ring(command.queue)
+                return requeued
+            case DropMessage():
+                return self.queue(command.queue).drop(command)
         raise TypeError(f"MemoryStore does not know {type(command).__name__}")
 
     def _expire_identities(self, now: float, chosen: Callable[[tuple[str, str]], bool]) -> int:

@@ -8,7 +8,8 @@ from collections import deque
 
 import msgspec
 
-from botvisor.errors import LeaseLost, MalformedMessage
+from botvisor.errors import LeaseLost, MalformedMessage, StoreError
+from botvisor.mending import DropMessage, RequeueMessage
 from botvisor.message_forms import parse_object, read_id
 from botvisor.process import Owner
 from botvisor.store import (
@@ -32,6 +33,7 @@ from botvisor.wire import (
     DEAD_TTL_S,
     DONE_TTL_S,
     LEASE_TTL_S,
+    MAX_MESSAGE_BYTES,
     MAX_TRIES,
     QUARANTINE_LIMIT,
     id_digest,
@@ -67,6 +69,7 @@ class _Entry(msgspec.Struct):
             tries=self.tries,
             reason=self.reason,
             stored_at=self.stored_at,
+            entry="" if state == "delivered" else self.token,
         )
 
 
@@ -183,6 +186,20 @@ class MemoryQueue:
         found += [entry.queued("stored") for entry in self._waiting]
         return sorted(found, key=lambda message: message.stored_at)
 
+    def requeue(self, command: RequeueMessage, now: float) -> bool:
+        """See `RequeueMessage`."""
+        if len(command.raw) > MAX_MESSAGE_BYTES:
+            raise StoreError(f"it has more than {MAX_MESSAGE_BYTES} bytes: no bot would be shown it")
+        letter = self._pop(self._dead, command.entry)
+        if letter is not None:
+            self.push(PushMessage(self._queue, command.message_id, command.raw), now)
+        return letter is not None
+
+    def drop(self, command: DropMessage) -> bool:
+        """See `DropMessage`."""
+        found = self._pop(self._dead, command.entry) or self._pop(self._waiting, command.entry)
+        return found is not None
+
     def past(self, command: ReadPast) -> Past:
         """See `ReadPast`."""
         entry = self._in_flight
@@ -204,6 +221,12 @@ class MemoryQueue:
         self._dead = deque((entry for entry in self._dead if now - entry.since <= DEAD_TTL_S), DEAD_LIMIT)
         self._done = {known_by: at for known_by, at in self._done.items() if now - at <= DONE_TTL_S}
         return count - self._count()
+
+    def _pop(self, entries: deque[_Entry], token: str) -> _Entry | None:
+        found = next((entry for entry in entries if entry.token == token), None)
+        if found is not None:
+            entries.remove(found)
+        return found
 
     def _count(self) -> int:
         return len(self._waiting) + len(self._dead) + len(self._done)

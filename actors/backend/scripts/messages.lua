@@ -4,11 +4,13 @@ local budget = 16 * MAX_MESSAGE_BYTES
 local found = {}
 
 local function add(state, bytes, token, tries)
+  -- What names it for mend.lua; what is in flight is its reader's.
+  local entry = state == 'delivered' and '' or redis.sha1hex(bytes)
   if #bytes > 2 * MAX_MESSAGE_BYTES then
     bytes = string.sub(bytes, 1, 1024)
   end
   budget = budget - #bytes
-  found[#found + 1] = {state, bytes, token, tries}
+  found[#found + 1] = {state, bytes, token, tries, entry}
 end
 
 local function add_all(list, state)
