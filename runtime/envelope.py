@@ -26,6 +26,32 @@ class Fate(enum.StrEnum):
     __hash__ = str.__hash__  # that of an enum is written in Python, and fates are counted per message
 
 
+class _TrioFuture:
+    """What is needed here of asyncio's futures, on trio."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._event.wait().__await__()
+
+    def done(self) -> bool:
+        return self._event.is_set()
+
+    def set_result(self, _: None) -> None:
+        self._event.set()
+
+
+Arrival = asyncio.Future[None] | _TrioFuture
+
+
+def new_arrival() -> Arrival:
+    """Return what one task awaits until another sets its result: half as dear as an anyio.Event."""
+    return _TrioFuture() if on_trio() else asyncio.get_running_loop().create_future()
+
+
 class Reply:
     """The answer to one ask: it ends exactly once, whoever comes first.
 
@@ -39,7 +65,7 @@ class Reply:
     def __init__(self, actor: str, timeout_s: float) -> None:
         self._actor = actor
         self._timeout_s = timeout_s
-        self._arrived: asyncio.Future[None] | _TrioFuture | None = None
+        self._arrived: Arrival | None = None
         self._value: Any = None
         self._error: BaseException | None = None
         self.ended = False
@@ -66,8 +92,7 @@ class Reply:
             BaseException: the error it ended with. A waiter that is cancelled ends the ask.
         """
         if not self.ended:
-            # A future costs half of what an anyio.Event does, and it is all that an ask needs.
-            self._arrived = _TrioFuture() if on_trio() else asyncio.get_running_loop().create_future()
+            self._arrived = new_arrival()
             try:
                 await self._arrived
             finally:
@@ -95,24 +120,6 @@ class Reply:
         if self._arrived is not None and not self._arrived.done():  # a waiter that was cancelled just now
             self._arrived.set_result(None)
         return True
-
-
-class _TrioFuture:
-    """What an ask needs of asyncio's futures, on trio."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._event.wait().__await__()
-
-    def done(self) -> bool:
-        return self._event.is_set()
-
-    def set_result(self, _: None) -> None:
-        self._event.set()
 
 
 class Envelope:

@@ -6,7 +6,7 @@ from collections import Counter, deque
 
 import anyio
 
-from .envelope import Envelope, Fate
+from .envelope import Arrival, Envelope, Fate, new_arrival
 from .errors import ActorStopped, MailboxFull
 
 
@@ -26,7 +26,7 @@ class Mailbox:
         self._send, self._receive = anyio.create_memory_object_stream[Envelope](capacity)
         self._returned: deque[Envelope] = deque()
         self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
-        self._arrival: anyio.Event | None = None
+        self._arrival: Arrival | None = None
         self._closed = False
         self._disposed = False
         self.taken_in = 0
@@ -73,16 +73,16 @@ class Mailbox:
         """Wait until something may have come. May return early."""
         if len(self):
             return
-        self._arrival = arrival = anyio.Event()
+        self._arrival = arrival = new_arrival()
         try:
-            await arrival.wait()
+            await arrival
         finally:
             self._arrival = None
 
     def wake(self) -> None:
         """Make `wait` return."""
-        if self._arrival is not None:
-            self._arrival.set()
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def settle(self, envelope: Envelope, fate: Fate) -> None:
         """Record a message's fate, once."""

@@ -28,7 +28,7 @@ class BackendActor(BatchActor):
     """
 
     # So that of many callers some compose their commands while the store carries out those of the others.
-    batch_limit = 64
+    batch_limit = 50
 
     def __init__(self, store: Store, log: Log) -> None:
         self._store = store
