@@ -84,7 +84,7 @@ class Process:
 
     @property
     def mode(self):
-        return self.supervisor._storage.state()["mode"]
+        return self.supervisor.storage.state()["mode"]
 
 
 @asynccontextmanager
