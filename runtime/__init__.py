@@ -14,6 +14,7 @@ from .embed import open_bot as open_bot
 from .embed import open_supervisor as open_supervisor
 from .handle import BotHandle as BotHandle
 from .heartbeat import Heartbeat as Heartbeat
+from .hooks import Hooks as Hooks
 from .identities import Identities as Identities
 from .inbox import Inbox as Inbox
 from .messages import AdminMessage as AdminMessage

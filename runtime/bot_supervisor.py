@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import anyio
@@ -10,29 +9,25 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from botvisor.actors.backend.actor import BackendActor
-from botvisor.actors.heartbeat import HeartbeatActor
-from botvisor.actors.identity import IdentityActor
-from botvisor.actors.inbox import InboxActor
 from botvisor.actors.lane_steps import leave
 from botvisor.config import Settings
 
 from . import bot_id as ids
-from .bot import Bot
+from .assembly import Assembly
 from .cell import Cell
 from .child import Record
 from .errors import SupervisorStopped, collapse
+from .events import ChildExhausted, ChildFailed, ChildStarted, Event
 from .handle import BotHandle, Significant, SupervisedMain
-from .health import Health
-from .identities import Identities, IdentityCache
-from .inbox import Inbox
-from .lane import Lane
+from .health import PROBES, Health
+from .hooks import Hooks
 from .main import Main, MainTask, takes_bot
+from .probes import Probes
 from .restart import Policy
 from .stalls import Stalls
 from .storage import Storage
 from .supervisor import Supervisor
 from .task_child import TaskChild
-from .vitals import Vitals
 
 BACKEND_CAPACITY = 8192
 _CLOSE_TIMEOUT_S = 1.0
@@ -50,7 +45,7 @@ class BotSupervisor:
         self.settings = settings
         self.log = log = storage.log
         self.outbox = storage.outbox
-        self.core = Supervisor(log.event)
+        self.core = Supervisor(self._note)
         self._storage = storage
         self._health = Health(self.core, storage, settings.heartbeat_interval_s)
         self.ended = anyio.Event()
@@ -62,6 +57,9 @@ class BotSupervisor:
             capacity=BACKEND_CAPACITY,
         )
         self.backend = self._cell.ref
+        self._assembly = Assembly(
+            settings=settings, storage=storage, core=self.core, backend=self.backend, health=self._health
+        )
         self._handles: dict[str, BotHandle] = {}
         self._taken_ids: set[str] = set()
         self._stopping = False
@@ -74,6 +72,7 @@ class BotSupervisor:
             log,
             lambda: [handle.vitals for handle in list(self._handles.values())],
         )
+        self._probes = Probes(settings, self.core, self._health, self._handles, self._tell_mode, log)
         self._open = anyio.CancelScope()
         self._group: TaskGroup
 
@@ -134,6 +133,7 @@ class BotSupervisor:
         bot_id: str | None = None,
         policy: Policy | None = None,
         grace: float = 15.0,
+        hooks: Hooks | None = None,
     ) -> BotHandle:
         """Start a bot, and return once its actors have started and `main` runs.
 
@@ -143,6 +143,7 @@ class BotSupervisor:
             bot_id: its id; None takes `BOT_ID`, or makes one from the pid.
             policy: how its actors are restarted, and with `restart` set, `main` too.
             grace: how long `main` has to end when the bot is stopped, in seconds.
+            hooks: what is called when something happens to the bot.
 
         Returns:
             The bot's handle.
@@ -156,7 +157,7 @@ class BotSupervisor:
         """
         takes_bot(main)  # before anything starts
         policy = policy or Policy()
-        handle = await self._start_actors(room_url, bot_id, policy, grace)
+        handle = await self._start_actors(room_url, bot_id, policy, grace, hooks)
         task = MainTask(main, handle.bot, lambda: self._runs(handle))
         significant = SupervisedMain(task, self.core)
 
@@ -174,10 +175,17 @@ class BotSupervisor:
         return handle
 
     async def start_block(
-        self, significant: Significant, *, room_url: str, bot_id: str | None, policy: Policy, grace: float
+        self,
+        significant: Significant,
+        *,
+        room_url: str,
+        bot_id: str | None,
+        policy: Policy,
+        grace: float,
+        hooks: Hooks | None,
     ) -> BotHandle:
         """Start a bot whose code is the block of an `open_bot`; the parameters are those of `start_bot`."""
-        handle = await self._start_actors(room_url, bot_id, policy, grace)
+        handle = await self._start_actors(room_url, bot_id, policy, grace, hooks)
         self._group.start_soon(self._conduct, handle, significant, name=f"{handle.id} conductor")
         self._runs(handle)
         return handle
@@ -202,9 +210,19 @@ class BotSupervisor:
     def _tell_mode(self) -> None:
         for handle in self._handles.values():
             handle.vitals.on_change()
+            handle.hooks.look()
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, ChildStarted | ChildFailed | ChildExhausted):
+            handle = self._handles.get(event.child.rpartition("/")[0])
+            for each in [handle] if handle is not None else self._handles.values():
+                each.hooks.look()
+        self.log.event(event)
 
     def _runs(self, handle: BotHandle) -> None:
-        handle.vitals.running = True
+        if not handle.vitals.running:
+            handle.vitals.running = True
+            handle.hooks.tell("ready")
         handle.vitals.on_change()
 
     async def _conduct(self, handle: BotHandle, significant: Significant) -> None:
@@ -218,35 +236,18 @@ class BotSupervisor:
         say("supervisor", f"Bot {handle.id} ended{why}: {outcome.exit_text()}")
 
     async def _start_actors(
-        self, room_url: str, given_id: str | None, policy: Policy, grace: float
+        self, room_url: str, given_id: str | None, policy: Policy, grace: float, hooks: Hooks | None
     ) -> BotHandle:
         if not grace >= 0:
             raise ValueError(f"grace is at least 0 seconds, not {grace}")
         if self._stopping:
             raise SupervisorStopped
+        if self.settings.probe_port is not None and not self.core.names(PROBES):
+            await self.core.start(TaskChild(PROBES, self._probes.run), Policy())
         owner = await ids.acquire(given_id, self.settings, self._taken_ids, self.backend, self.log)
-        inbox, cache, doorbell = Inbox(), IdentityCache(), self._storage.doorbell
-        inbox.lanes = [Lane(queue) for queue in ids.queues(owner, room_url, self.settings)]
-        began = time.monotonic()
-        vitals = Vitals(owner, room_url, lambda: self._health.probe(owner.bot_id, began))
-        actors = {
-            "identity": lambda: IdentityActor(cache, self.backend, self.log),
-            "heartbeat": lambda: HeartbeatActor(
-                vitals, self.backend, self.settings.heartbeat_interval_s, self.log
-            ),
-            "inbox": lambda: InboxActor(
-                inbox, owner, self.backend, doorbell, lambda control: handle.obey(control, self.log), self.log
-            ),
-        }
-        limit_s, timers = policy.start_timeout, self.core.timers
-        cells = {
-            kind: Cell(f"{owner.bot_id}/{kind}", factory, timers, start_timeout=limit_s)
-            for kind, factory in actors.items()
-        }
-        identities = Identities(room_url, owner.instance, cache, cells["identity"].ref)
-        refs = {kind: cell.ref for kind, cell in cells.items()} | {"backend": self.backend}
-        bot = Bot(vitals, inbox, identities, refs, lambda reason: handle.request_stop(reason))
-        handle = BotHandle(bot, vitals, self.core, [cell.name for cell in cells.values()], grace)
+        handle, cells = self._assembly.new_bot(
+            owner, room_url, start_timeout=policy.start_timeout, grace=grace, hooks=hooks or Hooks()
+        )
         infrastructure = msgspec.structs.replace(policy, restart="permanent")
 
         def ended(record: Record) -> None:
@@ -254,17 +255,19 @@ class BotSupervisor:
                 handle.fail(record.error, f"{record.name} used up its restarts")
 
         self._handles[handle.id] = handle
-        handle.at_end.append(doorbell.on_identity_changed(room_url, cache.changed))
         try:
-            for cell in cells.values():
+            if handle.hooks.wanted:
+                await self.core.start(TaskChild(handle.hooks.name, handle.hooks.run), Policy())
+            for cell in cells:
                 if handle.stopping or self._stopping:
                     raise SupervisorStopped
                 await self.core.start(cell, infrastructure, ended)
         except BaseException as error:
             await self._unwind(handle, error)
-            for cell in cells.values():
+            for cell in cells:
                 cell.dispose()  # those that were not even tried
             raise
+        handle.hooks.tell("started")
         return handle
 
     async def _unwind(self, handle: BotHandle, error: BaseException) -> None:
@@ -281,6 +284,8 @@ class BotSupervisor:
         try:
             if not handle.bot.inbox.left:  # its actor was between two incarnations, or did not start
                 await leave(handle.bot.inbox, handle.vitals.owner, self.backend, self.log)
+            await handle.hooks.finish()
+            await self.core.stop(handle.hooks.name, "the bot has ended")
         finally:
             self._handles.pop(handle.id, None)
             self._taken_ids.discard(handle.id)

@@ -12,6 +12,7 @@ from botvisor.config import Settings, load_settings
 from .bot import Bot, running_bot
 from .bot_supervisor import BotSupervisor
 from .handle import Outcome
+from .hooks import Hooks
 from .restart import Policy
 from .shared import shared_supervisor
 from .stores import new_supervisor
@@ -48,6 +49,7 @@ async def open_bot(
     settings: Settings | None = None,
     policy: Policy | None = None,
     grace: float = 15.0,
+    hooks: Hooks | None = None,
 ) -> AsyncIterator[Bot]:
     """Run a bot for the length of a block, inside an event loop that already runs.
 
@@ -60,6 +62,7 @@ async def open_bot(
         settings: None reads the environment.
         policy: how its actors are restarted.
         grace: how long the block has to be left when the bot is stopped, in seconds.
+        hooks: what is called when something happens to the bot.
 
     Yields:
         The bot.
@@ -74,7 +77,7 @@ async def open_bot(
     async with shared_supervisor(settings or load_settings()) as supervisor:
         block = Block()
         handle = await supervisor.start_block(
-            block, room_url=room_url, bot_id=bot_id, policy=policy or Policy(), grace=grace
+            block, room_url=room_url, bot_id=bot_id, policy=policy or Policy(), grace=grace, hooks=hooks
         )
         token = running_bot.set(handle.bot)
         try:

@@ -15,6 +15,7 @@ from .bot import Bot
 from .child import Record
 from .control import Control
 from .errors import describe
+from .hook_runner import HookRunner
 from .logs import Log
 from .main import MainTask
 from .supervisor import Supervisor
@@ -101,13 +102,21 @@ class BotHandle:
         supervisor: supervises its children.
         actors: the names of its actors, in the order they are started.
         grace_s: how long `main` has to end when the bot is stopped.
+        hooks: calls the hooks of the bot's author.
     """
 
     def __init__(
-        self, bot: Bot, vitals: Vitals, supervisor: Supervisor, actors: Sequence[str], grace_s: float
+        self,
+        bot: Bot,
+        vitals: Vitals,
+        supervisor: Supervisor,
+        actors: Sequence[str],
+        grace_s: float,
+        hooks: HookRunner,
     ) -> None:
         self.bot = bot
         self.vitals = vitals
+        self.hooks = hooks
         self.outcome = Outcome()
         self.finished = anyio.Event()
         self.at_end: list[Callable[[], None]] = []  # what is called when nothing of the bot is left
@@ -131,6 +140,11 @@ class BotHandle:
     def stopping(self) -> bool:
         """Whether the bot is to stop, or has ended."""
         return self._stop.is_set()
+
+    @property
+    def drains(self) -> bool:
+        """Whether it is to stop, and `main` may take as long for that as it likes."""
+        return self._draining and not self._hurry.is_set()
 
     async def wait(self) -> Any:
         """Wait until the bot has ended.
@@ -218,6 +232,7 @@ class BotHandle:
         self.bot.stopping.set()
         self.vitals.draining = True
         self.vitals.on_change()
+        self.hooks.tell("draining")
         async with anyio.create_task_group() as group:
             group.start_soon(self._end_sooner, significant, group)
             await significant.end(self.outcome.reason, math.inf if self._draining else self._grace_s)

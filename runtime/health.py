@@ -17,6 +17,9 @@ _LEDGER_ENTRIES = 4
 # A bot's own children. To look for them among those of all bots would cost a fleet the square of its size.
 _OWN = ("identity", "heartbeat", "inbox", "main")
 
+PROBES = "probes"
+"""The name of the child that answers probes."""
+
 
 class Health:
     """Looks after the health of all bots of one supervisor.
@@ -25,12 +28,16 @@ class Health:
         supervisor: the supervisor.
         storage: where everything is kept.
         interval_s: seconds between two heartbeats of a bot.
+
+    Attributes:
+        ailing: names of shared children that run, and cannot do what they are there for.
     """
 
     def __init__(self, supervisor: Supervisor, storage: Storage, interval_s: float) -> None:
         self._supervisor = supervisor
         self._storage = storage
-        self._shared = ("backend", *storage.children, EVENT_LOOP)  # what all bots depend on
+        self.ailing: set[str] = set()
+        self._shared = ("backend", *storage.children, EVENT_LOOP, PROBES)  # what all bots depend on
         self._interval_s = interval_s
         self._figures = Figures()
         self._lags_s = [0.0, 0.0]
@@ -52,25 +59,50 @@ class Health:
             began: when it was started, on the clock of `time.monotonic`.
         """
         prefix, supervisor = f"{bot_id}/", self._supervisor
-        store = self._storage.state()
-        mode = store.pop("mode")
-        names = [*self._shared, *(f"{prefix}{name}" for name in _OWN)]
-        resting = [name for name in names if supervisor.state(name) in (State.PARKED, State.BACKING_OFF)]
+        names, resting = self._names(prefix), self._resting(prefix)
+        shared = self.shared()
         ledger = [e for e in supervisor.ledger.entries() if self._concerns(e.actor, prefix)]
         waiting = {name.removeprefix(prefix): supervisor.waiting(name) for name in names}
         health = {
-            "lag_ms": round(self._lag_s() * 1000, 1),
             "mailboxes": {name: depth for name, (depth, _) in waiting.items() if depth},
             "oldest_message_s": round(max(oldest_s for _, oldest_s in waiting.values()), 3),
-            "backend": mode,
-            "store": store,
             "resting": resting,
             "restarts": supervisor.ledger.restarts(prefix),
             "ledger": [msgspec.to_builtins(entry) for entry in ledger[-_LEDGER_ENTRIES:]],
             "uptime_s": round(time.monotonic() - began, 1),
+            **shared,
+        }
+        return health, bool(resting) or shared["backend"] != self._storage.home
+
+    def shared(self) -> dict[str, Any]:
+        """Return the figures that all bots of the process share."""
+        store = self._storage.state()
+        mode = store.pop("mode")
+        return {
+            "lag_ms": round(self._lag_s() * 1000, 1),
+            "backend": mode,
+            "store": store,
             **self._figures.read(),
         }
-        return health, bool(resting) or mode != self._storage.home
+
+    def trouble(self, bot_id: str) -> str:
+        """Return why a bot is degraded, in a few words; empty when it is not."""
+        mode, home = self._storage.state()["mode"], self._storage.home
+        reasons = [f"{name} is at rest" for name in self._resting(f"{bot_id}/")]
+        if mode != home:
+            reasons.append(f"the backend is {mode}, not {home}")
+        return "; ".join(reasons)
+
+    def _names(self, prefix: str) -> list[str]:
+        return [*self._shared, *(f"{prefix}{name}" for name in _OWN)]
+
+    def _resting(self, prefix: str) -> list[str]:
+        rests = (State.PARKED, State.BACKING_OFF)
+        return [
+            name
+            for name in self._names(prefix)
+            if name in self.ailing or self._supervisor.state(name) in rests
+        ]
 
     def _concerns(self, actor: str, prefix: str) -> bool:
         return actor in self._shared or actor.startswith(prefix)

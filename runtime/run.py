@@ -11,21 +11,26 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
 import anyio
 
 from botvisor.config import Settings, load_settings
+from botvisor.config.service_manager import take_service_manager
 
 from . import logs, tasks
 from .bot_supervisor import BotSupervisor
 from .embed import open_supervisor
 from .errors import BotvisorError
 from .handle import BotHandle, Outcome
+from .hooks import Hooks
 from .logs import Log
 from .main import Main
+from .notifier import Notifier
 from .restart import Policy
+from .service import Service
 from .signals import SignalWatch
 
 THREADS_LIMIT_S = 5.0
@@ -50,11 +55,14 @@ def run_bot(
     use_uvloop: bool | None = None,
     grace: float = 15.0,
     log_level: str | None = None,
+    hooks: Hooks | None = None,
 ) -> Any:
     """Run a bot until its `main` ends: the last line of a bot's script.
 
     It owns the event loop and the signals. The first SIGTERM or SIGINT ends the bot's inbox and gives `main`
     its grace to end; then `main` is cancelled. A second one ends the process at once.
+
+    systemd is told how the bot is if it has set ``NOTIFY_SOCKET``; that is taken out of the environment.
 
     Args:
         main: the bot's code: an async function that takes the `Bot`, or nothing.
@@ -67,6 +75,7 @@ def run_bot(
         grace: how long `main` has to end when the bot is stopped, in seconds.
         log_level: replaces loguru's default sink by one of that level; None takes `BOT_LOG_LEVEL`, and
             without that leaves loguru alone.
+        hooks: what is called when something happens to the bot.
 
     Returns:
         What `main` returned.
@@ -83,10 +92,15 @@ def run_bot(
         raise LoopRuns
     settings = settings or load_settings()
     logs.configure(log_level or settings.log_level)
-    watch, left = SignalWatch(), threading.Event()
+    watch, left, notifier = SignalWatch(), threading.Event(), Notifier(take_service_manager())
+
+    async def start(supervisor: BotSupervisor) -> BotHandle:
+        return await supervisor.start_bot(
+            main, room_url=room_url, bot_id=bot_id, policy=policy, grace=grace, hooks=hooks
+        )
 
     async def program() -> Outcome:
-        return await _run(watch, left, settings, main, room_url, bot_id, policy, grace)
+        return await _run(watch, left, notifier, settings, start)
 
     options = {"use_uvloop": _uvloop(use_uvloop)} if backend == "asyncio" else {}
     outcome = anyio.run(program, backend=backend, backend_options=options)
@@ -122,12 +136,9 @@ def conclude(outcome: Outcome, heard: signal.Signals | None) -> Any:
 async def _run(
     watch: SignalWatch,
     left: threading.Event,
+    notifier: Notifier,
     settings: Settings,
-    main: Main,
-    room_url: str,
-    bot_id: str | None,
-    policy: Policy | None,
-    grace: float,
+    start: Callable[[BotSupervisor], Awaitable[BotHandle]],
 ) -> Outcome:
     heard, starting = anyio.Event(), anyio.CancelScope()
 
@@ -138,17 +149,18 @@ async def _run(
     with watch.watch(on_first):
         async with open_supervisor(settings) as supervisor:
             with starting:
-                handle = await supervisor.start_bot(
-                    main, room_url=room_url, bot_id=bot_id, policy=policy, grace=grace
-                )
+                handle = await start(supervisor)
             if starting.cancelled_caught:
                 return Outcome(cancelled=True)
             _watch_handlers(watch, supervisor)
+            service = Service(notifier, handle, supervisor.core.timers)
             await supervisor.stalls.open_dump(handle.id)
             async with anyio.create_task_group() as group:
                 group.start_soon(_stop_when_heard, watch, heard, handle)
+                group.start_soon(service.tell)
                 await handle.finished.wait()
                 group.cancel_scope.cancel()
+            notifier.stopping()
             await supervisor.stalls.close_dump()
             await supervisor.shutdown()
             if supervisor.core.stuck:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from . import tasks
 
@@ -42,7 +39,7 @@ class SignalWatch:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._wake = _waker()
+        self._wake = tasks.waker()
         self._on_first = on_first
         before = {number: signal.signal(number, self._handle) for number in WATCHED}
         self.installed = True
@@ -60,9 +57,3 @@ class SignalWatch:
             os._exit(128 + number)
         self.first = signal.Signals(number)
         self._wake(self._on_first, self.first)
-
-
-def _waker() -> Callable[..., Any]:
-    if tasks.on_trio():
-        return sys.modules["trio"].lowlevel.current_trio_token().run_sync_soon  # type: ignore[no-any-return]
-    return asyncio.get_running_loop().call_soon_threadsafe

@@ -152,6 +152,11 @@ class Supervisor:
         running = [record for name, record in self._records.items() if name.startswith(prefix)]
         return {record.name: tasks.stack(record.task) for record in running if record.task is not None}
 
+    def has_mailbox(self, name: str) -> bool:
+        """Return whether a child is an actor."""
+        record = self._records.get(name)
+        return record is not None and isinstance(record.child, Cell)
+
     def waiting(self, name: str) -> tuple[int, float]:
         """Return how many messages wait for an actor, and for how long the oldest has, in seconds."""
         record = self._records.get(name)

@@ -83,6 +83,13 @@ def detach(run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
     return asyncio.get_running_loop().create_task(run(), name=name)
 
 
+def waker() -> Callable[..., Any]:
+    """Return what has a function called soon on the running event loop: from any thread, or a signal."""
+    if on_trio():
+        return sys.modules["trio"].lowlevel.current_trio_token().run_sync_soon  # type: ignore[no-any-return]
+    return asyncio.get_running_loop().call_soon_threadsafe
+
+
 def cancelled_from_outside() -> bool:
     """Return whether a cancel scope round the current one is cancelled."""
     return anyio.current_effective_deadline() == -float("inf")

@@ -46,6 +46,10 @@ class Vitals:
         """``starting``, ``healthy``, ``degraded``, ``draining`` or ``stopped``."""
         return self._status(self._probe()[1])
 
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of this moment; see `Health.probe`."""
+        return self._probe()[0]
+
     def tell_stack(self, stack: dict[str, str]) -> None:
         """Tell in the heartbeats of the next 15 s where the bot's tasks stand: somebody asked."""
         self._stack = {name: text[-_STACK_LIMIT:] for name, text in stack.items()}

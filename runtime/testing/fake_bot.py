@@ -16,6 +16,7 @@ from botvisor.config import Settings
 from botvisor.embed import supervised
 from botvisor.handle import BotHandle
 from botvisor.heartbeat import Heartbeat
+from botvisor.hooks import Hooks
 from botvisor.logs import Log
 from botvisor.main import Main
 from botvisor.receipt import Receipt
@@ -101,6 +102,7 @@ async def fake_bot(
     grace: float = 15.0,
     settings: Settings | None = None,
     store: MemoryStore | None = None,
+    hooks: Hooks | None = None,
 ) -> AsyncIterator[FakeBot]:
     """Run a bot's `main` in a test: no files, no server, no signals, and virtual time if the test has it.
 
@@ -112,6 +114,7 @@ async def fake_bot(
         grace: how long `main` has to end when the bot is stopped, in seconds.
         settings: None takes the defaults, whatever the environment holds.
         store: None makes an empty one; hand one on to let a second bot find what the first one left.
+        hooks: what is called when something happens to the bot.
 
     Yields:
         The fake bot. When the block is left it is stopped, with a second's grace.
@@ -130,6 +133,7 @@ async def fake_bot(
             bot_id=bot_id or f"test-{uuid.uuid4().hex[:8]}",
             policy=policy,
             grace=grace,
+            hooks=hooks,
         )
         bot = FakeBot(handle, supervisor, Client(supervisor.backend, settings, log), store)
         try:
