@@ -77,20 +77,20 @@ def queues(owner: Owner, room_url: str, settings: Settings) -> list[Queue]:
         settings: tell whether rooms differ in the case of their path.
     """
     pid = str(owner.pid)
-    found = _in_stores(Queue("bot", owner.bot_id), settings)
+    found = in_stores(Queue("bot", owner.bot_id), settings)
     if pid not in (owner.bot_id, "1"):  # every container has a pid 1
-        found += _in_stores(Queue("bot", pid), settings)
+        found += in_stores(Queue("bot", pid), settings)
     if room_url:
         canonical = canonical_room(room_url, lower_path=settings.canonicalize_lower_path)
         for room in dict.fromkeys((room_url, canonical)):
-            forms = _in_stores(Queue("room", room), settings)
+            forms = in_stores(Queue("room", room), settings)
             # On files a room has one queue, however its URL is written.
             found += [queue for queue in forms if room == canonical or queue.store != "file"]
-        found += _in_stores(Queue("pre-spawn", canonical), settings)
+        found += in_stores(Queue("pre-spawn", canonical), settings)
     return found
 
 
-def _in_stores(queue: Queue, settings: Settings) -> list[Queue]:
+def in_stores(queue: Queue, settings: Settings) -> list[Queue]:
     """Return a queue as it is in each store that the bot drains."""
     if not settings.use_redis:
         return [queue]
@@ -123,7 +123,7 @@ class _Claims:
         """
         if not valid_bot_id(bot_id):
             raise ValueError(f"a bot id is 1 to 128 of A-Z a-z 0-9 . _ : -, not {bot_id!r}")
-        owner, queues = own(bot_id, new_instance()), _in_stores(Queue("bot", bot_id), self._settings)
+        owner, queues = own(bot_id, new_instance()), in_stores(Queue("bot", bot_id), self._settings)
         self._taken.add(bot_id)
         free = False
         try:

@@ -46,7 +46,7 @@ class BotSupervisor:
         self.log = log = storage.log
         self.outbox = storage.outbox
         self.core = Supervisor(self._note)
-        self._storage = storage
+        self.storage = storage
         self._health = Health(self.core, storage, settings.heartbeat_interval_s)
         self.ended = anyio.Event()
         self._closed = anyio.Event()
@@ -61,7 +61,7 @@ class BotSupervisor:
             settings=settings, storage=storage, core=self.core, backend=self.backend, health=self._health
         )
         self._handles: dict[str, BotHandle] = {}
-        self._taken_ids: set[str] = set()
+        self.taken_ids: set[str] = set()
         self._stopping = False
         storage.on_mode.append(self._tell_mode)
         self._watches = settings.blocked_after_s > 0 and storage.write_aside is not None
@@ -194,7 +194,7 @@ class BotSupervisor:
         try:
             with self._open:
                 await self.core.start(self._cell, Policy())
-                children = dict(self._storage.children)
+                children = dict(self.storage.children)
                 if self._watches:
                     children["watchdog"] = self.stalls.run
                 for name, run in children.items():
@@ -244,7 +244,7 @@ class BotSupervisor:
             raise SupervisorStopped
         if self.settings.probe_port is not None and not self.core.names(PROBES):
             await self.core.start(TaskChild(PROBES, self._probes.run), Policy())
-        owner = await ids.acquire(given_id, self.settings, self._taken_ids, self.backend, self.log)
+        owner = await ids.acquire(given_id, self.settings, self.taken_ids, self.backend, self.log)
         handle, cells = self._assembly.new_bot(
             owner, room_url, start_timeout=policy.start_timeout, grace=grace, hooks=hooks or Hooks()
         )
@@ -288,9 +288,9 @@ class BotSupervisor:
             await self.core.stop(handle.hooks.name, "the bot has ended")
         finally:
             self._handles.pop(handle.id, None)
-            self._taken_ids.discard(handle.id)
+            self.taken_ids.discard(handle.id)
             handle.finished.set()
 
     async def _close_store(self) -> None:
         with anyio.move_on_after(_CLOSE_TIMEOUT_S):
-            await self._storage.aclose()
+            await self.storage.aclose()

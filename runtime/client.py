@@ -18,7 +18,7 @@ from .control import Command as ControlCommand
 from .control import compose_control
 from .errors import ActorError, NotStored, StoreError, StoreUnavailable
 from .heartbeat import Heartbeat
-from .logs import Log
+from .logs import Log, via
 from .message_forms import Mode
 from .messages import compose_message
 from .receipt import Receipt
@@ -114,7 +114,7 @@ class Client:
         except StoreError as error:
             self._log.error("admin", f"Could not send an admin message to {queue.kind} {target}: {error}")
             raise NotStored(target, str(error)) from error
-        self._log.info("admin", f"Sent admin message to {queue.kind} {target} via {self._log.backend}")
+        self._log.info("admin", f"Sent admin message to {queue.kind} {target} via {via(where)}")
         stored_ms = _elapsed_ms(began)
         receipt = Receipt(id=message_id, target=target, state="stored", where=where, stored_ms=stored_ms)
         return receipt if wait is None else await self._follow(receipt, queue, began, wait)

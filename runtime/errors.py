@@ -176,6 +176,23 @@ class BotIdTaken(BotvisorError):
         )
 
 
+class QueueTaken(BotvisorError):
+    """Somebody else takes the messages of this queue.
+
+    Args:
+        queue: whose messages they are, in words.
+        owner: who takes them, in words: process, host and instance.
+    """
+
+    def __init__(self, queue: str, owner: str) -> None:
+        self.queue = queue
+        self.owner = owner
+        super().__init__(queue, owner)
+
+    def __str__(self) -> str:
+        return f"the messages of {self.queue} go to {self.owner}: only one can take them, so stop that first"
+
+
 class MalformedMessage(StoreError):
     """An admin message that cannot be understood; its bytes are kept in quarantine.
 

@@ -80,6 +80,17 @@ class Log:
         return f"[{self.backend}-{area}] {_safe(text)}"
 
 
+def via(where: str) -> str:
+    """Return the name that a line has for where a message was stored: ``Redis`` or ``files``.
+
+    Args:
+        where: what the store said.
+    """
+    if where == "redis":
+        return "Redis"
+    return "files" if where.startswith("spool@") else where
+
+
 def configure(level: str | None) -> None:
     """Replace loguru's default sink by one on standard error.
 

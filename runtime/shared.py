@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -20,11 +21,17 @@ class Shared:
 
     Args:
         supervisor: one that does not run yet.
+        running: those of the event loop; it takes itself out in its end.
+
+    Attributes:
+        guests: what its users share beside it, by name.
     """
 
-    def __init__(self, supervisor: BotSupervisor) -> None:
+    def __init__(self, supervisor: BotSupervisor, running: dict[Settings, Shared]) -> None:
         self.supervisor = supervisor
+        self.guests: dict[str, Any] = {}
         self.users = 0
+        self._running = running
         self.ready = anyio.Event()
         self.ended = anyio.Event()
         self.error: BaseException | None = None
@@ -35,9 +42,7 @@ class Shared:
         """Use it no longer; the last one to leave waits until it has ended."""
         self.users -= 1
         if self.users == 0:
-            running = _of_this_loop()
-            if running.get(self.supervisor.settings) is self:
-                del running[self.supervisor.settings]
+            self._withdraw()
             await self._stop()
 
     async def _stop(self) -> None:
@@ -74,7 +79,13 @@ class Shared:
             with anyio.CancelScope(shield=True):
                 await self.supervisor.shutdown("the event loop has ended")
 
+    def _withdraw(self) -> None:
+        if self._running.get(self.supervisor.settings) is self:
+            del self._running[self.supervisor.settings]
+
     def _end(self) -> None:
+        self._withdraw()
+        self.guests.clear()
         self.ready.set()
         self.ended.set()
 
@@ -95,10 +106,13 @@ async def join(settings: Settings) -> Shared:
         SettingsError: when Redis cannot be used as the settings say.
         StartFailed: when its backend did not start.
     """
-    running = _of_this_loop()
+    running = _running.get(None)
+    if running is None:
+        running = {}
+        _running.set(running)
     shared = running.get(settings)
     if shared is None or shared.ended.is_set():
-        shared = running[settings] = Shared(new_supervisor(settings))
+        shared = running[settings] = Shared(new_supervisor(settings), running)
     shared.users += 1
     try:
         await shared.ready.wait()
@@ -129,12 +143,3 @@ async def shared_supervisor(settings: Settings) -> AsyncIterator[BotSupervisor]:
         yield shared.supervisor
     finally:
         await shared.leave()
-
-
-def _of_this_loop() -> dict[Settings, Shared]:
-    try:
-        return _running.get()
-    except LookupError:
-        running: dict[Settings, Shared] = {}
-        _running.set(running)
-        return running

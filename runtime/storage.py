@@ -40,6 +40,7 @@ class Storage:
         stack_dump: makes a bot's `StackDump`, for an id and some seconds; it blocks. None without files.
         aclose: lets go of what the store still holds, once everything has stopped.
         outbox: keeps durable messages; None where that is not needed, or not possible.
+        ping: asks Redis whether it answers; None where it is not used.
     """
 
     store: Store
@@ -53,6 +54,7 @@ class Storage:
     stack_dump: Callable[[str, float], StackDump] | None = None
     aclose: Callable[[], Awaitable[None]] = _nothing
     outbox: OutboxTender | None = None
+    ping: Callable[[], Awaitable[bool]] | None = None
 
 
 class _RunningDoorbell(Doorbell, Protocol):

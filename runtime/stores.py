@@ -85,6 +85,7 @@ def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
         stack_dump=files.stack_dump if files is not None else None,
         aclose=store.aclose,
         outbox=outbox,
+        ping=store.ping,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,6 +33,7 @@ FORWARD_BUDGET_S = 2.0  # of a recovery; the rest follows when Redis is in use a
 
 _PAUSE_S = 0.2
 _FORWARDED = 200
+_PINGS = 2  # the first may only find that an old link is dead
 _FILES_AT_LEAST_S = 1.0
 _NO_FILES = "there are no files: BOT_FILE_FALLBACK is off"
 
@@ -119,6 +121,13 @@ class FailoverStore:
     async def look(self, commands: Sequence[LinkCommand]) -> list[Any]:
         """Carry out Redis commands that only read; see `Circuit.look`."""
         return await self._circuit.look(commands)
+
+    async def ping(self) -> bool:
+        """Return whether Redis answers. While it is away it is not asked: a probe will find it."""
+        for _ in range(_PINGS):
+            with contextlib.suppress(StoreUnavailable):
+                return await self._circuit.look([(b"PING",)]) == [b"PONG"]
+        return False
 
     async def run(self, started: Callable[[], None]) -> None:
         """Look for Redis while it is away, bring it up to date, and forward the spool. Never returns.
