@@ -45,6 +45,7 @@ class BotSupervisor:
         self.settings = settings
         self.log = log = storage.log
         self.outbox = storage.outbox
+        self.store_state = storage.state
         self.core = Supervisor(self._note)
         self.storage = storage
         self._health = Health(self.core, storage, settings.heartbeat_interval_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -16,35 +16,23 @@ from botvisor.config import Settings, load_settings
 
 from .control import Command as ControlCommand
 from .control import compose_control
-from .errors import ActorError, NotStored, StoreError, StoreUnavailable
-from .heartbeat import Heartbeat
+from .errors import MalformedMessage, NotStored, StoreError, StoreUnavailable
 from .logs import Log, via
-from .message_forms import Mode
-from .messages import compose_message
+from .mending import DropMessage, RequeueMessage
+from .message_forms import Mode, known_by
+from .messages import compose_message, mark_resent
+from .observer import Observer
 from .receipt import Receipt
 from .ref import Ref
 from .shared import shared_supervisor
-from .store import (
-    Broadcast,
-    Command,
-    ListHeartbeats,
-    ListIdentities,
-    ListMessages,
-    PushControl,
-    PushMessage,
-    Queue,
-    QueuedMessage,
-    ReadHeartbeat,
-    ReadReceipt,
-)
-from .target import bot_only, queue_of
+from .store import Broadcast, PushControl, PushMessage, Queue, QueuedMessage, ReadReceipt
+from .target import bot_only
 
-_TIMEOUT_S = 5.0
 _POLL_FIRST_S = 0.01
 _POLL_LAST_S = 0.25
 
 
-class Client:
+class Client(Observer):
     """Sends messages, and reads what bots have written. Made by `open_client`.
 
     Args:
@@ -53,6 +41,7 @@ class Client:
         log: where it says what it does.
         outbox: keeps durable messages; None where every message is durable, or there are no files.
         one_shot: it closes once it has sent, so the spool is no place for who is not served on this host.
+        state: returns where everything is kept just now; see `Storage`.
     """
 
     def __init__(
@@ -63,9 +52,9 @@ class Client:
         *,
         outbox: OutboxTender | None = None,
         one_shot: bool = False,
+        state: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
-        self._backend = backend
-        self._settings = settings
+        super().__init__(backend, settings, state)
         self._log = log
         self._outbox = outbox
         self._one_shot = one_shot
@@ -158,41 +147,31 @@ class Client:
         state = await self._ask(ReadReceipt(self._queue(receipt.target), receipt.id))
         return msgspec.structs.replace(receipt, state=receipt.advanced(state, 0.0).state)
 
-    async def heartbeats(self) -> list[Heartbeat]:
-        """Return the last heartbeat of every bot, the stopped and the lost ones included.
+    async def requeue(self, target: str, message: QueuedMessage) -> bool:
+        """Put a dead letter back at the end of its queue; it is delivered marked as a repeat.
+
+        Args:
+            target: the bot's id or the room that it was listed for.
+            message: the letter, as `messages` lists it.
+
+        Returns:
+            Whether it was still there.
 
         Raises:
-            StoreError: when no store answered.
-        """
-        found: list[Heartbeat] = await self._ask(ListHeartbeats())
-        return found
-
-    async def heartbeat(self, bot_id: str) -> Heartbeat | None:
-        """Return the last heartbeat of a bot, or None when there is none.
-
-        Raises:
-            StoreError: when no store answered.
-            ValueError: when the id is not a valid one.
-        """
-        found: Heartbeat | None = await self._ask(ReadHeartbeat(bot_only(bot_id)))
-        return found
-
-    async def identities(self, room_url: str) -> list[dict[str, Any]]:
-        """Return what is known of the participants of a room.
-
-        Raises:
-            StoreError: when no store answered.
-        """
-        return [identity.merged() for identity in await self._ask(ListIdentities(room_url))]
-
-    async def messages(self, target: str) -> list[QueuedMessage]:
-        """Return what waits for a bot or a room, is in flight, or was given up, without taking anything.
-
-        Raises:
-            StoreError: when no store answered.
+            StoreError: when no store answered, or no bot could be shown it.
             ValueError: when the target is neither a bot's id nor a room.
         """
-        found: list[QueuedMessage] = await self._ask(ListMessages(self._queue(target)))
+        raw = message.raw
+        with contextlib.suppress(MalformedMessage):  # what is no message goes back as it is
+            raw = mark_resent(raw)
+        handle = known_by(message.raw, message.name)
+        command = RequeueMessage(self._holder(target, message), message.entry, handle, raw)
+        found: bool = await self._ask(command)
+        return found
+
+    async def drop(self, target: str, message: QueuedMessage) -> bool:
+        """Delete a message that waits or was given up; see `requeue` for the parameters and the result."""
+        found: bool = await self._ask(DropMessage(self._holder(target, message), message.entry))
         return found
 
     async def control(self, bot_id: str, command: ControlCommand, **arguments: Any) -> str:
@@ -245,14 +224,8 @@ class Client:
                 receipt = receipt.advanced(state, _elapsed_ms(began))
         return receipt
 
-    def _queue(self, target: str) -> Queue:
-        return queue_of(target, lower_path=self._settings.canonicalize_lower_path)
-
-    async def _ask(self, command: Command) -> Any:
-        try:
-            return await self._backend.ask(command, timeout=_TIMEOUT_S)
-        except ActorError as error:
-            raise StoreUnavailable(str(error)) from error
+    def _holder(self, target: str, message: QueuedMessage) -> Queue:
+        return msgspec.structs.replace(self._queue(target), store=message.store)
 
 
 @contextlib.asynccontextmanager
@@ -274,7 +247,12 @@ async def open_client(settings: Settings | None = None, *, one_shot: bool = Fals
     settings = settings or load_settings()
     async with shared_supervisor(settings) as supervisor:
         yield Client(
-            supervisor.backend, settings, supervisor.log, outbox=supervisor.outbox, one_shot=one_shot
+            supervisor.backend,
+            settings,
+            supervisor.log,
+            outbox=supervisor.outbox,
+            one_shot=one_shot,
+            state=supervisor.store_state,
         )
 
 

@@ -79,6 +79,19 @@ def read_id(value: Any) -> str | None:
     return text or None
 
 
+def known_by(raw: bytes, name: str) -> str:
+    """Return what a message is known by.
+
+    Args:
+        raw: its bytes.
+        name: what stands for its id where it has none.
+    """
+    try:
+        return read_id(parse_object(raw).get("id")) or name
+    except MalformedMessage:
+        return name
+
+
 def read_text(fields: dict[str, Any]) -> str:
     """Return what a message says; empty only for a note event, which need not say anything.
 

@@ -51,6 +51,7 @@ class Circuit:
         breaker: the breaker.
         operations: what Redis was asked for, and how that went.
         reason: why Redis was left last.
+        remedy: what somebody should do about it; empty when there is nothing to do but wait.
         changed: set with the next change of the breaker; then another one takes its place.
         on_change: what is called with each change; it must neither block nor raise.
     """
@@ -67,7 +68,7 @@ class Circuit:
     ) -> None:
         self.breaker = Breaker(since=time.monotonic())
         self.operations = Operations()
-        self.reason = ""
+        self.reason = self.remedy = ""
         self.changed = anyio.Event()
         self.on_change: list[Callable[[], None]] = []
         self._left_at = 0.0
@@ -246,7 +247,7 @@ class Circuit:
         if breaker.generation == before.generation:
             return
         if diagnosis is not None:
-            self.reason = diagnosis.reason
+            self.reason, self.remedy = diagnosis.reason, diagnosis.remedy
         if before.state == "closed":
             then = "falling back to files" if self._falls_back else "waiting for it, without files"
             self._log.info("client", f"Ping failed: {self.reason} - {then}")

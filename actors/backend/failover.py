@@ -89,7 +89,7 @@ class FailoverStore:
 
         Returns:
             ``mode``: ``redis``, ``file`` (``none`` without files) or ``recovering``; ``since_s``: for how
-            long; ``retries`` and ``fallbacks``: commands since the start; ``kept``: what Redis has yet to be
+            long; ``reason``: why Redis is not used, and what to do; ``retries`` and ``fallbacks``: commands since the start; ``kept``: what Redis has yet to be
             told; ``redis`` and, with files, ``file``: see `Operations.figures`.
         """
         breaker, operations = self._circuit.breaker, self._circuit.operations
@@ -97,6 +97,7 @@ class FailoverStore:
         state = {
             "mode": modes.get(breaker.state, breaker.state),
             "since_s": round(time.monotonic() - breaker.since, 1),
+            "reason": self._reason(),
             "retries": operations.retries,
             "fallbacks": operations.fallbacks,
             "kept": len(self._replay),
@@ -172,6 +173,10 @@ class FailoverStore:
         if self._files is not None and self._forwarder is not None:
             await anyio.to_thread.run_sync(self._forwarder.close, abandon_on_cancel=True)
             await anyio.to_thread.run_sync(self._files.close, abandon_on_cancel=True)
+
+    def _reason(self) -> str:
+        circuit = self._circuit
+        return "" if circuit.state == "closed" else ": ".join(filter(None, (circuit.reason, circuit.remedy)))
 
     def _lost_redis(self) -> None:
         self._replay.lose()

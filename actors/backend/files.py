@@ -77,7 +77,8 @@ class FileStore:
         identities = IdentityFiles(Directory(settings.identity_dir))
         views = self.spool.views
         sweeper = Sweeper(self.spool.directory, heartbeats.directory, identities.directory)
-        self._heartbeats = heartbeats.directory
+        self._heartbeats = heartbeats
+        self._behind_redis = settings.use_redis
         self._handlers: dict[type[Command], Callable[[Any], Any]] = {
             WriteHeartbeat: heartbeats.write,
             ReadHeartbeat: heartbeats.read,
@@ -86,7 +87,7 @@ class FileStore:
             ReadIdentity: identities.read,
             ListIdentities: identities.list,
             CleanUpIdentities: identities.clean_up,
-            PushMessage: self.spool.push,
+            PushMessage: self._push,
             AcquireLease: self.spool.acquire,
             ReleaseLease: self.spool.release,
             NextMessage: self.spool.next,
@@ -101,7 +102,7 @@ class FileStore:
             ForgetBot: heartbeats.forget,
             ReadFacts: lambda _: file_facts(settings),
             IsKept: views.is_kept,
-            IsServed: lambda command: views.is_served(command) or heartbeats.is_fresh(command.queue),
+            IsServed: self._is_served,
             Broadcast: _refuse,
             PushControl: self.spool.push_control,
             TakeControl: self.spool.take_control,
@@ -123,7 +124,7 @@ class FileStore:
 
     def stack_dump(self, bot_id: str, after_s: float) -> StackDump:
         """Return the dump that a bot's event loop leaves when it stands still; see `StackDump`. Blocks."""
-        return StackDump(self._heartbeats, bot_id, after_s)
+        return StackDump(self._heartbeats.directory, bot_id, after_s)
 
     def write_aside(self, commands: Sequence[Command]) -> None:
         """Carry commands out in the caller's own thread; what goes wrong is told to nobody."""
@@ -137,6 +138,14 @@ class FileStore:
                 self.outbox.close()
             finally:
                 self._lock.release()
+
+    def _push(self, command: PushMessage) -> str:
+        if self._behind_redis and not command.elsewhere and not self._is_served(IsServed(command.queue)):
+            raise StoreUnavailable(f"Redis is away, and nobody serves {command.queue} on this host")
+        return self.spool.push(command)
+
+    def _is_served(self, command: IsServed) -> bool:
+        return self.spool.views.is_served(command) or self._heartbeats.is_fresh(command.queue)
 
     def _run(self, commands: tuple[Command, ...]) -> list[Any]:
         if not self._lock.acquire(timeout=_BUSY_LIMIT_S):

@@ -47,7 +47,7 @@ class RedisQueueViews:
         """See `ListMessages`: at most a thousand of each state, and 16 MiB."""
         keys = keys_of(command.queue)
         (reply,) = check((yield [Call(_MESSAGES, (keys.queue, keys.proc, keys.dead))]))
-        return [_queued(place, *entry) for place, entry in enumerate(reply)]
+        return [_queued(*entry) for entry in reply]
 
     def past(self, command: ReadPast) -> Plan:
         """See `ReadPast`: of the dead letters the newest hundred."""
@@ -89,8 +89,8 @@ def _id_of(token: bytes, raw: bytes) -> str:
         return token.decode(errors="replace")
 
 
-def _queued(place: int, state: bytes, raw: bytes, token: bytes, tries: int, entry: bytes) -> QueuedMessage:
-    name, reason = token.decode(errors="replace") or f"#{place}", ""
+def _queued(state: bytes, raw: bytes, token: bytes, tries: int, entry: bytes) -> QueuedMessage:
+    name, reason = token.decode(errors="replace") or f"sha1:{entry[:12].decode()}", ""
     if state == b"dead":
         line, _, raw = raw.partition(b"\n")
         try:

@@ -1,0 +1,104 @@
+"""Reads what bots have written: the half of a client that changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from botvisor.config import Settings
+
+from .blocked import with_dumps
+from .errors import ActorError, StoreError, StoreUnavailable
+from .heartbeat import Heartbeat
+from .mending import Dump, ListDumps
+from .ref import Ref
+from .store import (
+    Command,
+    ListHeartbeats,
+    ListIdentities,
+    ListMessages,
+    Queue,
+    QueuedMessage,
+    ReadHeartbeat,
+)
+from .target import bot_only, queue_of
+
+_TIMEOUT_S = 5.0
+
+
+class Observer:
+    """Reads heartbeats, identities and queues.
+
+    Args:
+        backend: the backend actor.
+        settings: the settings.
+        state: returns where everything is kept just now; see `Storage`.
+    """
+
+    def __init__(
+        self, backend: Ref, settings: Settings, state: Callable[[], dict[str, Any]] | None = None
+    ) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._state = state
+
+    def away(self) -> str | None:
+        """Return why Redis is not used although the settings want it, in words; None if all is well."""
+        state = self._state() if self._state is not None and self._settings.use_redis else {"mode": "redis"}
+        return None if state["mode"] == "redis" else state.get("reason") or "it does not answer"
+
+    async def heartbeats(self) -> list[Heartbeat]:
+        """Return the last heartbeat of every bot, the stopped and the lost ones included.
+
+        Of bots of this host that cannot write one, as they hold the interpreter's lock, it tells so.
+
+        Raises:
+            StoreError: when no store answered.
+        """
+        found: list[Heartbeat] = await self._ask(ListHeartbeats())
+        return await self._with_dumps(found)
+
+    async def heartbeat(self, bot_id: str) -> Heartbeat | None:
+        """Return the last heartbeat of a bot, or None when there is none; see `heartbeats`.
+
+        Raises:
+            StoreError: when no store answered.
+            ValueError: when the id is not a valid one.
+        """
+        found: Heartbeat | None = await self._ask(ReadHeartbeat(bot_only(bot_id)))
+        return None if found is None else (await self._with_dumps([found]))[0]
+
+    async def identities(self, room_url: str) -> list[dict[str, Any]]:
+        """Return what is known of the participants of a room.
+
+        Raises:
+            StoreError: when no store answered.
+        """
+        return [identity.merged() for identity in await self._ask(ListIdentities(room_url))]
+
+    async def messages(self, target: str) -> list[QueuedMessage]:
+        """Return what waits for a bot or a room, is in flight, or was given up, without taking anything.
+
+        Raises:
+            StoreError: when no store answered.
+            ValueError: when the target is neither a bot's id nor a room.
+        """
+        found: list[QueuedMessage] = await self._ask(ListMessages(self._queue(target)))
+        return found
+
+    async def _with_dumps(self, heartbeats: Sequence[Heartbeat]) -> list[Heartbeat]:
+        dumps: list[Dump] = []
+        with contextlib.suppress(StoreError):  # there may be no files, or none that can be used
+            dumps = await self._ask(ListDumps())
+        return with_dumps(heartbeats, dumps, time.time())
+
+    def _queue(self, target: str) -> Queue:
+        return queue_of(target, lower_path=self._settings.canonicalize_lower_path)
+
+    async def _ask(self, command: Command) -> Any:
+        try:
+            return await self._backend.ask(command, timeout=_TIMEOUT_S)
+        except ActorError as error:
+            raise StoreUnavailable(str(error)) from error
