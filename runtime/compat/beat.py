@@ -1,0 +1,83 @@
+"""A heartbeat as the guide's functions take and give it: four fields, and a pid that is the key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from botvisor.heartbeat import VERSION, Heartbeat
+from botvisor.liveness import ENDED, age_s
+from botvisor.target import bot_only
+from botvisor.wire import HEARTBEAT_TTL_S
+
+_PID_DIGITS = 10
+
+
+def key_of(pid: int | str) -> str:
+    """Return the key that a bot is known by.
+
+    Args:
+        pid: its pid; or its id, of which a pid is one.
+
+    Raises:
+        TypeError: when it is neither a number nor a text.
+        ValueError: when it is not a valid id.
+    """
+    if isinstance(pid, bool) or not isinstance(pid, int | str):
+        raise TypeError(f"a bot is named by its pid or its id, not by {type(pid).__name__}")
+    return bot_only(str(pid))
+
+
+def fields_of(key: str, room_url: str, participants: Iterable[str]) -> dict[str, bytes]:
+    """Return the fields of a heartbeat that is written now, as `WriteHeartbeat` takes them.
+
+    Args:
+        key: the bot's key. If it is no pid, the heartbeat has that of this process.
+        room_url: the bot's room.
+        participants: who is in it.
+
+    Raises:
+        TypeError: when the room or a participant is no text.
+        ValueError: when a text holds a lone surrogate.
+    """
+    if not isinstance(room_url, str):
+        raise TypeError(f"a room's URL is a text, not {type(room_url).__name__}")
+    names = list(participants)
+    if isinstance(participants, str | bytes) or not all(map(_is_text, names)):
+        raise TypeError("participants are a list of texts")
+    is_pid = key.isdecimal() and len(key) <= _PID_DIGITS
+    return {
+        "pid": b"%d" % (int(key) if is_pid else os.getpid()),
+        "room_url": room_url.encode(),
+        "participants": msgspec.json.encode(names),
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").encode(),
+        # A hash keeps the fields of whoever wrote it before, and he may have stopped.
+        "v": b"%d" % VERSION,
+        "bot_id": key.encode(),
+        "status": b"healthy",
+    }
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def record_of(beat: Heartbeat | None, *, from_file: bool) -> dict[str, Any] | None:
+    """Return a heartbeat as a dict, or None when the bot has none any more.
+
+    Args:
+        beat: the bot's last heartbeat, if there is one.
+        from_file: it may be as old as its file, which nobody expires; on Redis it goes by itself.
+    """
+    if beat is None or beat.status in ENDED or (from_file and age_s(beat) > HEARTBEAT_TTL_S):
+        return None
+    return {
+        "pid": beat.pid,
+        "room_url": beat.room_url,
+        "participants": list(beat.participants),
+        "timestamp": beat.timestamp,
+    }
