@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -40,6 +41,7 @@ class Vitals:
         self._last: Heartbeat | None = None
         self._stack: dict[str, str] = {}
         self._stack_until = 0.0
+        self._told = ("", 0.0)  # the status, and since when
 
     @property
     def status(self) -> str:
@@ -62,7 +64,10 @@ class Vitals:
         if self._stack and anyio.current_time() < self._stack_until:
             health["stack"] = self._stack
         self._seq += 1
-        owner = self.owner
+        owner, status = self.owner, self._status(degraded)
+        if status != self._told[0]:
+            self._told = (status, time.monotonic())
+        health["status_s"] = round(time.monotonic() - self._told[1], 1)
         self._last = Heartbeat(
             pid=owner.pid,
             room_url=self.room_url,
@@ -75,7 +80,7 @@ class Vitals:
             start_ticks=owner.start_ticks,
             instance=owner.instance,
             seq=self._seq,
-            status=self._status(degraded),
+            status=status,
             health=health,
             epitaph=self.epitaph,
         )
