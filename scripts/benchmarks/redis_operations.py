@@ -13,6 +13,7 @@ import contextlib
 import gc
 import itertools
 import json
+import os
 import platform
 import statistics
 import sys
@@ -26,20 +27,7 @@ from typing import Any, Protocol
 import redis.asyncio
 from loguru import logger
 
-from botvisor.actors.backend.actor import BackendActor
-from botvisor.actors.backend.failover import FailoverStore
-from botvisor.actors.backend.files import FileStore
-from botvisor.actors.backend.redis import RedisStore
-from botvisor.actors.backend.redis_endpoint import Endpoint
-from botvisor.cell import Cell
-from botvisor.config import Settings
-from botvisor.heartbeat import Heartbeat, to_hash
-from botvisor.identities import new_identity
-from botvisor.logs import Log
-from botvisor.messages import compose_message
-from botvisor.restart import Policy
-from botvisor.store import PushMessage, Queue, ReadIdentity, WriteHeartbeat, WriteIdentity
-from botvisor.supervisor import Supervisor
+from botvisor.compat.redis_client import RedisClient, get_redis_client
 from botvisor.testing.redis_server import open_server
 
 ROOM = "https://example.test/rooms/bench"
@@ -111,25 +99,22 @@ class Pipelines(Original):
 class Botvisor:
     """botvisor, with everything it does besides: indexes, the doorbell, the breaker, the deadline."""
 
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
 
     async def heartbeat(self, pid: int) -> None:
-        beat = Heartbeat(pid=pid, room_url=ROOM, participants=PARTICIPANTS, timestamp=now(), bot_id=str(pid))
-        await self._backend.ask(WriteHeartbeat(str(pid), to_hash(beat)), timeout=5.0)
+        await self._client.send_heartbeat(pid, ROOM, PARTICIPANTS)
 
     async def write_identity(self, pid: int) -> None:
-        identity = new_identity(ROOM, str(pid), DATA, "bench")
-        await self._backend.ask(WriteIdentity(identity), timeout=5.0)
+        await self._client.write_identity(ROOM, str(pid), DATA)
 
     async def read_identity(self, pid: int) -> None:
-        identity = await self._backend.ask(ReadIdentity(ROOM, str(pid)), timeout=5.0)
-        if identity.merged()["sessionUserName"] != "Ann":
+        identity = await self._client.read_identity(ROOM, str(pid))
+        if identity is None or identity["sessionUserName"] != "Ann":
             raise AssertionError(identity)
 
     async def send(self, pid: int) -> None:
-        message_id, raw = compose_message("hello", now=time.time(), token="01234567")
-        await self._backend.ask(PushMessage(Queue("bot", str(pid)), message_id, raw), timeout=5.0)
+        await self._client.send_admin_message(pid, "hello")
 
 
 def now() -> str:
@@ -183,25 +168,21 @@ async def measure(contender: Contender, callers: int, seconds: float) -> float:
 
 
 @contextlib.asynccontextmanager
-async def open_botvisor(port: int, folder: Path) -> AsyncIterator[Botvisor]:
-    logger.disable("botvisor")
-    log = Log("redis")
-    settings = Settings(
-        admin_message_dir=folder / "admin", heartbeat_dir=folder / "beat", identity_dir=folder / "identity"
+async def open_botvisor(url: str, folder: Path) -> AsyncIterator[Botvisor]:
+    for name in [name for name in os.environ if name.startswith(("BOT_", "REDIS_"))]:
+        del os.environ[name]  # settings of somebody else's
+    os.environ.update(
+        USE_REDIS="true",
+        REDIS_URL=url,
+        BOT_ADMIN_MESSAGE_DIR=str(folder / "admin"),
+        BOT_HEARTBEAT_DIR=str(folder / "heartbeat"),
+        BOT_IDENTITY_DIR=str(folder / "identity"),
     )
-    files = FileStore(settings)
-    store = FailoverStore(RedisStore(Endpoint(host="127.0.0.1", port=port)), files, log)
-    supervisor = Supervisor(log.event)
-    cell = Cell("backend", lambda: BackendActor(store, log), supervisor.timers, capacity=8192)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(supervisor.run())
-        beside = group.create_task(store.run(lambda: None))
-        await supervisor.start(cell, Policy())
-        yield Botvisor(cell.ref)
-        await supervisor.shutdown("the benchmark is over")
-        beside.cancel()
-    await store.aclose()
-    files.close()
+    client = await get_redis_client()
+    try:
+        yield Botvisor(client)
+    finally:
+        await client.close()
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -215,7 +196,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         contenders: dict[str, Contender] = {
             "original pattern": Original(client),
             "redis-py pipelines": Pipelines(client),
-            "botvisor": await stack.enter_async_context(open_botvisor(server.port, folder)),
+            "botvisor": await stack.enter_async_context(open_botvisor(server.url, folder)),
         }
         rates = {name: {callers: [] for callers in options.callers} for name in contenders}
         steps = [(lap, callers) for lap in range(options.rounds) for callers in options.callers]
@@ -228,7 +209,11 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         print(file=sys.stderr)
         version = (await client.info("server"))["redis_version"]
     facts = {"python": platform.python_version(), "redis_py": redis.__version__, "redis": version}
-    return {**facts, "loop": options.loop, "seconds": options.seconds, "rates": rates}
+    times = {
+        name: {callers: statistics.median(ratios(rates, name, callers)) for callers in options.callers}
+        for name in rates
+    }
+    return {**facts, "loop": options.loop, "seconds": options.seconds, "ratios": times, "rates": rates}
 
 
 def ratios(rates: dict[str, dict[int, list[float]]], name: str, callers: int) -> list[float]:
@@ -264,17 +249,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="of each contender at each number of callers")
     parser.add_argument("--seconds", type=float, default=1.0, help="a round's length")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
-    parser.add_argument("--quick", action="store_true", help="five short rounds, at 1 and 100 callers")
+    parser.add_argument("--quick", action="store_true", help="seven short rounds, at 1 and 100 callers")
     parser.add_argument("--json", action="store_true", help="print every round as JSON in place of the table")
     options = parser.parse_args()
     options.callers = [int(count) for count in options.callers.split(",")]
     if options.quick:
-        options.callers, options.rounds, options.seconds = [1, 100], 5, 0.5
+        options.callers, options.rounds, options.seconds = [1, 100], 7, 0.5
     new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
     if options.loop == "uvloop":
         import uvloop
 
         new_loop = uvloop.new_event_loop
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING")  # the original says nothing of what succeeds
     with asyncio.Runner(loop_factory=new_loop) as runner:
         result = runner.run(run(options))
     print(json.dumps(result) if options.json else table(result))
