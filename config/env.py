@@ -72,13 +72,16 @@ VARIABLES: Mapping[str, Variable] = {
 }
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, over: Mapping[str, str] | None = None
+) -> Settings:
     """Read the settings from the environment.
 
     A variable that is unset or empty leaves its field's default; other names are ignored.
 
     Args:
         environ: the variables; the process's own when None.
+        over: variables that count in place of those.
 
     Returns:
         The settings, checked.
@@ -87,7 +90,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         SettingsError: one or more variables are wrong: each is named, with what was expected and,
             unless it is a secret, what it holds.
     """
-    source = os.environ if environ is None else environ
+    source = {**(os.environ if environ is None else environ), **(over or {})}
     given = {name: source[name] for name in VARIABLES if source.get(name, "") != ""}
     defaults = Settings()
     values = {variable.field: getattr(defaults, variable.field) for variable in VARIABLES.values()}
