@@ -17,6 +17,20 @@ from botvisor.wire import HEARTBEAT_TTL_S
 _PID_DIGITS = 10
 
 
+def text_of(pid: int | str) -> str:
+    """Return a bot's name as text.
+
+    Args:
+        pid: its pid, or a text.
+
+    Raises:
+        TypeError: when it is neither.
+    """
+    if isinstance(pid, bool) or not isinstance(pid, (int, str)):
+        raise TypeError(f"a bot is named by its pid or its id, not by {type(pid).__name__}")
+    return str(pid)
+
+
 def key_of(pid: int | str) -> str:
     """Return the key that a bot is known by.
 
@@ -27,9 +41,7 @@ def key_of(pid: int | str) -> str:
         TypeError: when it is neither a number nor a text.
         ValueError: when it is not a valid id.
     """
-    if isinstance(pid, bool) or not isinstance(pid, int | str):
-        raise TypeError(f"a bot is named by its pid or its id, not by {type(pid).__name__}")
-    return bot_only(str(pid))
+    return bot_only(text_of(pid))
 
 
 def fields_of(key: str, room_url: str, participants: Iterable[str]) -> dict[str, bytes]:
@@ -47,7 +59,7 @@ def fields_of(key: str, room_url: str, participants: Iterable[str]) -> dict[str,
     if not isinstance(room_url, str):
         raise TypeError(f"a room's URL is a text, not {type(room_url).__name__}")
     names = list(participants)
-    if isinstance(participants, str | bytes) or not all(map(_is_text, names)):
+    if isinstance(participants, (str, bytes)) or not all(map(_is_text, names)):
         raise TypeError("participants are a list of texts")
     is_pid = key.isdecimal() and len(key) <= _PID_DIGITS
     return {

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import anyio
 
 from botvisor.bot_supervisor import BotSupervisor
-from botvisor.client import Client
-from botvisor.errors import StoreUnavailable
+from botvisor.errors import NotStored, StoreError, StoreUnavailable
 from botvisor.identities import new_identity
+from botvisor.logs import via
+from botvisor.messages import compose_message
 from botvisor.process import new_instance
 from botvisor.store import (
     CleanUpIdentities,
     Command,
     ListIdentities,
+    PushMessage,
     ReadHeartbeat,
     ReadIdentity,
     WriteHeartbeat,
     WriteIdentity,
 )
+from botvisor.target import queue_of
 
 from .asking import ask
-from .beat import fields_of, key_of, record_of
+from .beat import fields_of, key_of, record_of, text_of
 from .collectors import Collectors
 
 # What a gateway's message has for a field of the file form.
@@ -50,7 +55,6 @@ class RedisClient:
         self._log = supervisor.log
         self._ping = supervisor.storage.ping
         self._writer = new_instance()
-        self._sender = Client(supervisor.backend, supervisor.settings, supervisor.log)
         self._collectors = Collectors(supervisor)
         self._leave = leave
         self._closed = False
@@ -158,12 +162,20 @@ class RedisClient:
             MalformedMessage: it says nothing, cannot be written as JSON, or is over 1 MiB.
             TypeError, ValueError: when there can be no such bot.
         """
-        if isinstance(bot_pid, bool) or not isinstance(bot_pid, int | str):
-            raise TypeError(f"a bot is named by its pid or its id, not by {type(bot_pid).__name__}")
-        if not isinstance(message, str | Mapping):
-            raise TypeError(f"a message is a text or a mapping, not {type(message).__name__}")
-        self._check_open()
-        await self._sender.send(str(bot_pid), message if isinstance(message, str) else _readable(message))
+        target = text_of(bot_pid)
+        queue = queue_of(target, lower_path=self._supervisor.settings.canonicalize_lower_path)
+        message_id, raw = compose_message(
+            message if isinstance(message, str) else _readable(message),
+            room_url=target if queue.kind == "room" else "",
+            now=time.time(),
+            token=secrets.token_hex(4),
+        )
+        try:
+            where = await self._ask(PushMessage(queue, message_id, raw))
+        except StoreError as error:
+            self._log.error("admin", f"Could not send an admin message to {queue.kind} {target}: {error}")
+            raise NotStored(target, str(error)) from error
+        self._log.info("admin", f"Sent admin message to {queue.kind} {target} via {via(where)}")
 
     async def get_admin_messages(self, bot_pid: int | str) -> list[dict[str, Any]]:
         """Return the messages that wait for a bot, oldest first.
@@ -212,6 +224,8 @@ class RedisClient:
 
 def _readable(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a message of the file form with the fields that older bots look for on Redis, too."""
+    if not isinstance(message, Mapping):
+        raise TypeError(f"a message is a text or a mapping, not {type(message).__name__}")
     added = {
         name: message[other] for name, other in _OLDER_NAMES if message.get(other) and name not in message
     }

@@ -11,6 +11,7 @@ from botvisor.errors import SupervisorStopped, describe
 from botvisor.messages import AdminMessage
 from botvisor.shared import shared_supervisor
 
+from .beat import text_of
 from .listener import open_listener
 from .portal import call, redis_in_use
 
@@ -68,7 +69,7 @@ def get_admin_message_polling_loop() -> Loop | None:
         return None
 
     async def loop(key: int | str, process: Process, room_url: str | None = None) -> None:
-        await _poll(settings, str(key), process, room_url or "")
+        await _poll(settings, text_of(key), process, room_url or "")
 
     return loop
 
