@@ -147,12 +147,12 @@ class Client(Observer):
         state = await self._ask(ReadReceipt(self._queue(receipt.target), receipt.id))
         return msgspec.structs.replace(receipt, state=receipt.advanced(state, 0.0).state)
 
-    async def requeue(self, target: str, message: QueuedMessage) -> bool:
+    async def requeue(self, target: str | Queue, message: QueuedMessage) -> bool:
         """Put a dead letter back at the end of its queue; it is delivered marked as a repeat.
 
         Args:
-            target: the bot's id or the room that it was listed for.
-            message: the letter, as `messages` lists it.
+            target: the bot's id or the room that it was listed for; or its queue.
+            message: the letter, as `messages` or `inbox` lists it.
 
         Returns:
             Whether it was still there.
@@ -169,7 +169,7 @@ class Client(Observer):
         found: bool = await self._ask(command)
         return found
 
-    async def drop(self, target: str, message: QueuedMessage) -> bool:
+    async def drop(self, target: str | Queue, message: QueuedMessage) -> bool:
         """Delete a message that waits or was given up; see `requeue` for the parameters and the result."""
         found: bool = await self._ask(DropMessage(self._holder(target, message), message.entry))
         return found
@@ -224,8 +224,9 @@ class Client(Observer):
                 receipt = receipt.advanced(state, _elapsed_ms(began))
         return receipt
 
-    def _holder(self, target: str, message: QueuedMessage) -> Queue:
-        return msgspec.structs.replace(self._queue(target), store=message.store)
+    def _holder(self, target: str | Queue, message: QueuedMessage) -> Queue:
+        queue = target if isinstance(target, Queue) else self._queue(target)
+        return msgspec.structs.replace(queue, store=message.store)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from botvisor.config import Settings
 
+from . import bot_id, liveness
 from .blocked import with_dumps
 from .errors import ActorError, StoreError, StoreUnavailable
 from .heartbeat import Heartbeat
@@ -86,6 +87,37 @@ class Observer:
             ValueError: when the target is neither a bot's id nor a room.
         """
         found: list[QueuedMessage] = await self._ask(ListMessages(self._queue(target)))
+        return found
+
+    async def inbox(self, target: str) -> list[tuple[Queue, QueuedMessage]]:
+        """Return what `messages` does, of every queue that the bot serves: its id's, its pid's, its room's.
+
+        Args:
+            target: a bot's id, or a room's URL.
+
+        Returns:
+            Each message with the queue that holds it, the oldest first.
+
+        Raises:
+            StoreError: when no store answered.
+            ValueError: when the target is neither a bot's id nor a room.
+        """
+        queue = self._queue(target)
+        queues = [queue]
+        if queue.kind == "room":
+            queues.append(Queue("pre-spawn", queue.key))
+        elif (heartbeat := await self._ask(ReadHeartbeat(target))) is not None:
+            queues = bot_id.queues(liveness.owner(heartbeat), heartbeat.room_url, self._settings)
+        found = [(each, message) for each in queues for message in await self._list(each)]
+        return sorted(found, key=lambda pair: pair[1].stored_at)
+
+    async def _list(self, queue: Queue) -> list[QueuedMessage]:
+        try:
+            found: list[QueuedMessage] = await self._ask(ListMessages(queue))
+        except StoreError:
+            if not queue.store:
+                raise
+            return []  # the other store has a queue of its own; that one is away is told apart from this
         return found
 
     async def _with_dumps(self, heartbeats: Sequence[Heartbeat]) -> list[Heartbeat]:

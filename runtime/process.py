@@ -112,6 +112,15 @@ def boot_time_s() -> float:
     return 0.0
 
 
+def started_at_s(ticks: int) -> float:
+    """Return when a process of this boot started, in seconds since the epoch.
+
+    Args:
+        ticks: its `start_ticks`.
+    """
+    return boot_time_s() + ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
