@@ -68,7 +68,8 @@ async def open_listener(supervisor: BotSupervisor, key: str, room_url: str) -> A
         with anyio.CancelScope(shield=True):
             await supervisor.core.stop(cell.name, "nobody polls any more")
             inbox.unsubscribe()
-            if not inbox.left:
+            # Whoever ends all tasks of an event loop at once leaves nobody who could tell the stores.
+            if not inbox.left and not supervisor.core.ended.is_set():
                 await leave(inbox, owner, supervisor.backend, log)
         supervisor.taken_ids.discard(owner.bot_id)
 
