@@ -143,8 +143,8 @@ class BotHandle:
 
     @property
     def drains(self) -> bool:
-        """Whether it is to stop, and `main` may take as long for that as it likes."""
-        return self._draining and not self._hurry.is_set()
+        """Whether it was told to drain: `main` may take as long as it likes, unless it is hurried later."""
+        return self._draining
 
     async def wait(self) -> Any:
         """Wait until the bot has ended.

@@ -103,7 +103,8 @@ def run_bot(
         return await _run(watch, left, notifier, settings, start)
 
     options = {"use_uvloop": _uvloop(use_uvloop)} if backend == "asyncio" else {}
-    outcome = anyio.run(program, backend=backend, backend_options=options)
+    with contextlib.closing(notifier):
+        outcome = anyio.run(program, backend=backend, backend_options=options)
     left.set()
     return conclude(outcome, watch.first)
 
