@@ -63,7 +63,11 @@ def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
     files = FileStore(settings, notify) if settings.file_fallback else None
     store = FailoverStore(redis, files, log, command_timeout_s=settings.redis_command_timeout_s)
     bell = RedisDoorbell(
-        endpoint, store.look, notify=notify, connect_timeout_s=settings.redis_connect_timeout_s
+        endpoint,
+        store.look,
+        notify=notify,
+        notices=redis.notices,
+        connect_timeout_s=settings.redis_connect_timeout_s,
     )
     doorbell: Doorbell = bell
     children: dict[str, Run] = {"failover": store.run, "redis-doorbell": bell.run}

@@ -19,6 +19,7 @@ from .redis_errors import EndpointUnusable, ErrorReply, Kind, RedisUnavailable, 
 from .redis_notices import Notices
 from .redis_planners import planners
 from .redis_scripts import Plan, Step
+from .redis_server_checks import check_server
 from .redis_transaction import Transactions, only_reads, problem_of
 from .redis_wrong_types import set_aside
 
@@ -60,6 +61,9 @@ class RedisStore:
         notify: told, with a level and a text, of values that cannot be used and of what the server forbids.
         connect_timeout_s: the limit for opening a link, in seconds.
         name: the link's name in CLIENT LIST.
+
+    Attributes:
+        notices: says once what cannot be used, and what the server forbids.
     """
 
     def __init__(
@@ -76,9 +80,9 @@ class RedisStore:
         self._lock = anyio.Lock(fast_acquire=True)
         self._transactions: Transactions | None = None
         self._fence: Fence | None = None
-        self._notices = Notices(notify or _ignore)
-        self._bells = Bells(self._notices)
-        self._planners = planners(self._server_ms, lambda: self.link, self._bells, self._notices)
+        self.notices = Notices(notify or _ignore)
+        self._bells = Bells(self.notices)
+        self._planners = planners(self._server_ms, lambda: self.link, self._bells, self.notices)
 
     @property
     def link(self) -> Link | None:
@@ -145,11 +149,13 @@ class RedisStore:
                 fence=self._fence,
             )
             self._fence = None
+            try:
+                await check_server(link, self.notices)
+            except BaseException:
+                await link.aclose()
+                raise
             self._transactions = Transactions(link)
             self._bells.try_again()
-            for refusal in link.refused:
-                if refusal.code == "NOPERM":
-                    self._notices.once(f"Redis forbids what a new link asks first: {refusal}")
         return self._transactions
 
     async def _discard(self) -> None:
@@ -203,7 +209,7 @@ class RedisStore:
     def _mend(self, command: Command, step: Step) -> Plan:
         """Carry a command out again, after the values it stumbled over were moved out of its way."""
         for moved in (yield from set_aside(step)):
-            self._notices.once(f"Moved {moved} on Redis, where another type is expected")
+            self.notices.once(f"Moved {moved} on Redis, where another type is expected")
         return (yield from self._plan(command))
 
     def _server_ms(self) -> int:

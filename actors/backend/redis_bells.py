@@ -10,11 +10,20 @@ from .redis_notices import Notices
 from .redis_scripts import Step
 
 
+def tell_forbidden(notices: Notices, refusal: ErrorReply) -> None:
+    """Say once what rule is missing, be it found by who publishes or by who listens."""
+    notices.once(
+        "Redis forbids PUBLISH or SUBSCRIBE, so what comes is found by looking, each second: "
+        f"{diagnose(refusal)}",
+        "bells",
+    )
+
+
 class Bells:
     """Which channels this process may publish on.
 
     Args:
-        notices: told once of each kind of channel that is forbidden.
+        notices: told once when one is forbidden.
     """
 
     def __init__(self, notices: Notices) -> None:
@@ -47,9 +56,5 @@ class Bells:
             if not isinstance(refusal, ErrorReply) or diagnose(refusal).kind is not Kind.NO_CHANNEL:
                 return replies
             self._forbidden.add(kind)
-            self._notices.once(
-                f"Redis forbids PUBLISH on {kind}*, so readers learn of changes only when they look: "
-                f"add +publish &{kind}* to this user's ACL ({refusal})",
-                kind,
-            )
+            tell_forbidden(self._notices, refusal)
         return (yield step)

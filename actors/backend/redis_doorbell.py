@@ -23,8 +23,9 @@ from botvisor.wire import (
 from .link import Command, Fence
 from .quarantine import Notify
 from .redis_bell_link import BellLink
+from .redis_bells import tell_forbidden
 from .redis_endpoint import Endpoint
-from .redis_errors import ACL_CHANNELS, EndpointUnusable, ErrorReply, Kind, diagnose
+from .redis_errors import EndpointUnusable, ErrorReply, Kind, diagnose
 from .redis_notices import Notices
 from .redis_queues import keys_of
 from .redis_second_looks import SecondLooks
@@ -40,7 +41,6 @@ STEADY_S = 10.0  # a connection that lasted this long was a good one
 
 _LOOKS_PER_RETRY = 30  # after so many looks, channels that were forbidden are asked for again
 _ADMIN = admin_channel("").encode()
-_RULE = f"+subscribe +unsubscribe +ping {ACL_CHANNELS}"
 _LINK_ERRORS = (OSError, EndpointUnusable, ErrorReply)
 
 
@@ -99,6 +99,7 @@ class RedisDoorbell:
         ask: asks over the store's own link, as a subscribed connection cannot ask. It must limit its time
             by itself. While Redis is not in use it raises `OSError` or a `BotvisorError`.
         notify: told, with a level and a text, of what the server forbids.
+        notices: says it in place of that, once for this and the store together.
         connect_timeout_s: the limit for opening a connection, in seconds.
         name: the connection's name in CLIENT LIST.
         seed: of the jitter; None draws one.
@@ -110,6 +111,7 @@ class RedisDoorbell:
         ask: Ask,
         *,
         notify: Notify | None = None,
+        notices: Notices | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         name: str = "botvisor-bell",
         seed: int | None = None,
@@ -117,7 +119,7 @@ class RedisDoorbell:
         self._endpoint = endpoint
         self._ask = ask
         self._notify = notify or _ignore
-        self._notices = Notices(self._notify)
+        self._notices = notices or Notices(self._notify)
         self._connect_timeout_s = connect_timeout_s
         self._name = name
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
@@ -229,11 +231,7 @@ class RedisDoorbell:
     def _forbidden(self, channel: bytes, error: ErrorReply) -> None:
         self._refused.add(channel)
         if not diagnose(error).worth_retrying:
-            self._notices.once(
-                f"Redis forbids SUBSCRIBE on {channel.decode(errors='replace')}, so messages are found by "
-                f"looking, each second: add {_RULE} to this user's ACL ({error})",
-                "subscribe",
-            )
+            tell_forbidden(self._notices, error)
 
     async def _look_each_second(self) -> None:
         answered, looks = True, 0

@@ -14,17 +14,17 @@ import msgspec
 
 from botvisor.errors import MalformedMessage, StoreError, StoreUnavailable
 
+from . import redis_rules as rules
 from .breaker import Failure
-
-ACL_KEYS = "~heartbeat:* ~identity:* ~identity-index* ~admin:* ~bots:*"
-ACL_CHANNELS = "&admin:bot:* &admin:broadcast &identity-changed:*"
 
 _CLUSTER = "this is a node of a Redis Cluster, which is not supported: give REDIS_URL a single server"
 _PASSWORD = "check REDIS_SHARED_SECRET, REDIS_PASSWORD_FILE or the password and user name in REDIS_URL"  # noqa: S105
-_CHANNELS = f"add to the ACL: {ACL_CHANNELS} +publish +subscribe; until then queues are polled"
-_SCRIPTS = "add to the ACL: +eval +evalsha; without scripts no message can be claimed"
-_KEYS = f"add to the ACL: {ACL_KEYS}"
+_BELLS = f"add to the ACL: {rules.BELLS}, and unless it has all channels: {rules.CHANNELS}"
+_SCRIPTS = f"add to the ACL: {rules.SCRIPTS}; without scripts no message can be claimed"
+_INSIDE_SCRIPTS = f"add to the ACL what scripts use: {rules.INSIDE_SCRIPTS}"
+_KEYS = f"add to the ACL: {rules.KEYS}"
 _OLD = "Redis 5.0 or later is needed, with no command renamed"
+_FILES = "check REDIS_PASSWORD_FILE and the REDIS_TLS_… settings"
 _TLS = "check the REDIS_TLS_… settings, and that the server speaks TLS at this address"
 
 
@@ -68,11 +68,16 @@ class TLSRefused(LinkLost):
 
 
 class EndpointUnusable(Exception):
-    """What is needed to log in cannot be had: a password file or a certificate file is bad.
+    """What is needed to log in cannot be had, as one of the files is bad; or it is a server that won't do.
 
     Args:
-        problem: a sentence that says what to fix.
+        problem: what is wrong, in words.
+        remedy: what an operator should do.
     """
+
+    def __init__(self, problem: str, remedy: str = _FILES) -> None:
+        self.remedy = remedy
+        super().__init__(problem)
 
 
 class Kind(Enum):
@@ -161,7 +166,7 @@ def diagnose(error: BaseException) -> Diagnosis:
     if isinstance(error, ErrorReply):
         return _diagnose_reply(error.text)
     if isinstance(error, EndpointUnusable):
-        return Diagnosis(Kind.DENIED, str(error))
+        return Diagnosis(Kind.DENIED, str(error), error.remedy)
     if isinstance(error, TLSRefused):
         return Diagnosis(Kind.DENIED, error.reason, _TLS)
     if isinstance(error, TimeoutError):
@@ -217,10 +222,10 @@ _BY_CODE: Mapping[str, tuple[Kind, str]] = {
 # Texts that have no code of their own, most of them of older servers. The first that is found counts.
 _BY_TEXT = (
     (r"'(eval|evalsha|script)\b.*' command|unknown command .eval", Kind.NO_EVAL, _SCRIPTS),
-    (r"channel|'p?(un)?(publish|subscribe)' command", Kind.NO_CHANNEL, _CHANNELS),
+    (r"channel|'p?(un)?(publish|subscribe)' command", Kind.NO_CHANNEL, _BELLS),
     (r"unknown command .p?(un)?(publish|subscribe)\b", Kind.NO_CHANNEL, _OLD),
     (r"access (one of the|a|at least one of the) keys?\b", Kind.DENIED, _KEYS),
-    (r"permissions to run|can't run", Kind.DENIED, "add this command to the ACL"),
+    (r"can't run this command", Kind.DENIED, _INSIDE_SCRIPTS),
     (r"unknown (redis )?(sub)?command", Kind.DENIED, _OLD),
     (r"invalid password|operation not permitted", Kind.DENIED, _PASSWORD),
     (
@@ -233,9 +238,11 @@ _BY_TEXT = (
     (r"non local key in a cluster", Kind.DENIED, _CLUSTER),
     (r"max number of clients", Kind.NOT_READY, "raise the server's maxclients"),
 )
+_FORBIDDEN = re.compile(r"permissions to run the '([^']+)' command")
 
 
 def _diagnose_reply(text: str) -> Diagnosis:
+    in_script = "script" in text
     text = _SCRIPT_TAIL.sub("", text)
     if text.startswith(("ERR ", "EXECABORT ")) and (wrapped := _WRAPPED.match(text)):
         text = text[wrapped.end() :]
@@ -247,4 +254,9 @@ def _diagnose_reply(text: str) -> Diagnosis:
     for pattern, kind, remedy in _BY_TEXT:
         if re.search(pattern, text, re.IGNORECASE):
             return Diagnosis(kind, text, remedy)
+    if forbidden := _FORBIDDEN.search(text):
+        # A script meets one after the other.
+        return Diagnosis(
+            Kind.DENIED, text, _INSIDE_SCRIPTS if in_script else f"add to the ACL: +{forbidden[1]}"
+        )
     return Diagnosis(Kind.DENIED if code == "NOPERM" else Kind.OTHER, text)

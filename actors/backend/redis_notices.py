@@ -22,18 +22,19 @@ class Notices:
         """Warn each time."""
         self._notify("WARNING", text)
 
-    def once(self, text: str, about: str = "") -> None:
+    def once(self, text: str, about: str = "", *, level: str = "WARNING") -> None:
         """Warn, unless that was said already.
 
         Args:
             text: the warning.
             about: what makes it the same warning; the text itself by default.
+            level: how bad it is.
         """
         topic = about or text
         # When there is this much to warn of, the rest is no news.
         if topic not in self._told and len(self._told) < _REMEMBERED:
             self._told.add(topic)
-            self.warn(text)
+            self._notify(level, text)
 
     def settled(self, about: str) -> None:
         """Warn again the next time: it is in order now."""
