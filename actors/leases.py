@@ -74,9 +74,12 @@ class Leases:
     def _stand_by(self, lane: Lane, owner: Owner) -> None:
         lane.leased_until = 0.0
         if not lane.standing_by:
+            # A queue is said once, though it may be in two stores.
+            told = any(twin.standing_by for twin in self._inbox.twins(lane))
             lane.standing_by = True
             say = self._log.warning if lane.was_leased else self._log.info
-            say("admin", f"{owner} serves {lane.queue}: bot {self._owner.bot_id} stands by")
+            if not told:
+                say("admin", f"{owner} serves {lane.queue}: bot {self._owner.bot_id} stands by")
         self._watch(lane, owner)
 
     def _watch(self, lane: Lane, owner: Owner) -> None:
@@ -97,7 +100,8 @@ class Leases:
                 lane.forget()  # whoever had the lease in between may have shown it
         if lane.standing_by:
             lane.standing_by = False
-            self._log.info("admin", f"Bot {self._owner.bot_id} serves {lane.queue} now")
+            if not any(twin.leased for twin in self._inbox.twins(lane)):
+                self._log.info("admin", f"Bot {self._owner.bot_id} serves {lane.queue} now")
         lane.leased_until, lane.was_leased = since + LEASE_TTL_S, True
 
     async def _read_past(self, ask: Ask) -> None:

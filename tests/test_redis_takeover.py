@@ -78,7 +78,8 @@ async def test_of_two_bots_in_a_room_the_other_takes_over_when_the_holder_is_kil
         assert [line for line in holder.out if "got" in line] == [
             f"got {text} " for text in [*"01234", "hold"]
         ]
-        assert len([line for line in lines if "stands by" in line and f"room {ROOM}" in line]) <= 2
+        told = [line.partition(" serves ")[2] for line in lines if f"serves room {ROOM}" in line]
+        assert told == [f"room {ROOM}: bot ada stands by", f"room {ROOM} now"]
         assert [line for line in lines if line.startswith("ERROR")] == []
 
 
