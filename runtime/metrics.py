@@ -59,11 +59,12 @@ class Metrics:
         except ImportError as error:
             raise ExtraMissing from error
         registry = client.CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        return client.generate_latest(registry), client.CONTENT_TYPE_LATEST
+        registry.register(_Collected(list(self._metrics())))
+        # That of a thousand bots takes a while.
+        text: bytes = await anyio.to_thread.run_sync(client.generate_latest, registry)
+        return text, client.CONTENT_TYPE_LATEST
 
-    def collect(self) -> Iterator[Metric]:
-        """Return all metrics, as a collector of prometheus-client's does."""
+    def _metrics(self) -> Iterator[Metric]:
         shared = self._health.shared()
         yield from _of_process(read_usage())
         yield from _of_loop(shared)
@@ -73,16 +74,17 @@ class Metrics:
 
     def _of_bots(self) -> Iterator[Metric]:
         handles = [((handle.id,), handle) for handle in list(self._handles.values())]
+        figures = [(bot, handle.vitals.figures()) for bot, handle in handles]
         yield _gauge(
             "botvisor_bot_status",
             "1 for the status that the bot has.",
-            [((*bot, handle.vitals.status), 1) for bot, handle in handles],
+            [((*bot, told["status"]), 1) for bot, told in figures],
             ("bot", "status"),
         )
         yield _gauge(
             "botvisor_bot_uptime_seconds",
             "Time since the bot was started.",
-            [(bot, handle.vitals.figures()["uptime_s"]) for bot, handle in handles],
+            [(bot, told["uptime_s"]) for bot, told in figures],
             ("bot",),
         )
         yield _counter(
@@ -114,6 +116,16 @@ class Metrics:
             [(_actor(name), supervisor.ledger.restarts(name)) for name in names],
             labels,
         )
+
+
+class _Collected:
+    """A collector that has collected already, on the event loop, where everything stands still for it."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Sequence[Metric]:
+        return self._metrics
 
 
 def _of_process(usage: Usage) -> Iterator[Metric]:

@@ -49,8 +49,9 @@ class Vitals:
         return self._status(self._probe()[1])
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures of this moment; see `Health.probe`."""
-        return self._probe()[0]
+        """Return the figures of this moment, with the ``status``; see `Health.probe`."""
+        figures, degraded = self._probe()
+        return figures | {"status": self._status(degraded)}
 
     def tell_stack(self, stack: dict[str, str]) -> None:
         """Tell in the heartbeats of the next 15 s where the bot's tasks stand: somebody asked."""

@@ -3,7 +3,9 @@
 import asyncio
 import dataclasses
 import inspect
+import textwrap
 import threading
+import time
 
 import anyio
 import pytest
@@ -13,8 +15,14 @@ from botvisor.errors import StartFailed, UnsafeDirectory
 from botvisor.hook_runner import LIMIT_S, MESSAGES_LIMIT
 from botvisor.testing import MemoryStore, crash, fake_bot
 
+from . import redis_bots, redis_server
 from .bot_rig import logged, until
 from .fleet import settings_in
+from .processes import Scripts
+from .redis_bots import process
+
+servers = redis_server.servers
+place = redis_bots.place
 
 MOMENTS = [field.name.removeprefix("on_") for field in dataclasses.fields(Hooks)]
 
@@ -218,6 +226,41 @@ async def test_a_hook_that_blocks_blocks_its_own_thread_alone():
             ended.set()
     finally:
         ended.set()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_redis_away_is_told_and_redis_back_too(place):
+    told = Told("degraded", "recovered")
+    async with process(place.settings()) as fleet:
+        await fleet.start(hooks=told.hooks)
+        place.server.kill()
+        await until(lambda: told.calls, 20)
+        assert told.calls == [("degraded", "the backend is file, not redis")]
+        await place.server.start()
+        await until(lambda: told.moments == ["degraded", "recovered"], 20)
+
+
+def test_a_plain_function_that_hangs_for_ever_does_not_keep_the_process(tmp_path):
+    head = """
+        import botvisor.hook_runner
+        botvisor.hook_runner.LIMIT_S = 0.4
+        def hang(bot):
+            print("hangs", flush=True)
+            time.sleep(1_000)
+        async def gone(bot):
+            print("gone", flush=True)
+    """
+    with Scripts(tmp_path) as scripts:
+        bot = scripts.bot(
+            "await bot.wait_stopping()",
+            "hooks=Hooks(on_ready=hang, on_stopped=gone)",
+            head=textwrap.dedent(head),
+        )
+        bot.says("hangs")
+        began = time.monotonic()
+        assert bot.stop() == 0
+        assert time.monotonic() - began < 4
+        assert bot.out == ["hangs", "gone", "returned None"]
 
 
 async def test_open_bot_has_hooks(tmp_path):
