@@ -44,6 +44,11 @@ def status(heartbeat: Heartbeat, stale_s: float) -> str:
     return "blocked" if stale else heartbeat.status or "healthy"
 
 
+def has_ended(heartbeat: Heartbeat) -> bool:
+    """Return whether a bot has ended for sure, seen from here: it says so, or its process has."""
+    return heartbeat.status == "stopped" or process.gone(owner(heartbeat)) is True
+
+
 def owner(heartbeat: Heartbeat) -> Owner:
     """Return who wrote a heartbeat."""
     return Owner(

@@ -236,12 +236,7 @@ class ReadReceipt(QueueCommand, frozen=True):
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that waits, is in flight, or was given up, for operators.
-
-    Args:
-        store: which of two stores holds it.
-        entry: names this one entry of its store, for `botvisor.mending`; empty for what is in flight.
-    """
+    """A message that waits, is in flight, or was given up; `entry` names it in its store, for operators."""
 
     raw: bytes
     name: str

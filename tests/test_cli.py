@@ -198,7 +198,7 @@ def test_a_message_is_sent_and_its_handling_awaited(botvisor, ada):
 def test_a_message_to_a_room_reaches_its_bot(command, ada):
     code, out, _ = command("send", ROOM, "hello", "--wait", "5", "--mode", "immediate", "--json")
     receipt = json.loads(out)
-    assert (code, receipt["target"], receipt["state"]) == (0, ROOM, "handled")
+    assert (code, receipt["room_url"], receipt["state"]) == (0, ROOM, "handled")
     assert receipt["handled_ms"] >= receipt["stored_ms"]
     ada.says("hello None immediate")
 

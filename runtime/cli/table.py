@@ -1,12 +1,48 @@
-"""A plain table for a terminal."""
+"""A table for a terminal: as wide as it has to be, and no wider than the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .output import is_pretty, printable, width
+
+_GAP = "  "
+_LEAST = 6  # characters that are left of a cell that is cut
+_COLOURS = {
+    "healthy": "green",
+    "starting": "cyan",
+    "degraded": "yellow",
+    "draining": "yellow",
+    "blocked": "bold red",
+    "lost": "red",
+    "stopped": "dim",
+    "dead": "red",
+    "claimed": "cyan",
+    "zombie": "bold red",
+    "suspect": "yellow",
+    "ok": "green",
+    "warning": "yellow",
+    "problem": "bold red",
+}
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[str]], expendable: Sequence[str] = ()) -> str:
+    """Return a table for standard output: coloured on a terminal if rich is there, else plain.
+
+    Args:
+        columns: the titles.
+        rows: the cells; control characters in them are shown escaped.
+        expendable: the titles of columns that are left out on a terminal too narrow for all, in this order.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    limit = width()
+    if limit is not None:
+        columns, cells = fit(columns, cells, expendable, limit)
+    return _drawn(columns, cells) if is_pretty() else table(columns, cells)
+
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with aligned columns.
+    """Return a plain table with aligned columns.
 
     Args:
         columns: the titles.
@@ -15,13 +51,68 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     Returns:
         The lines, without a newline at the end.
     """
-    lines = [list(columns), *([_printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    lines = [list(columns), *([printable(cell) for cell in row] for row in rows)]
+    widths = _widths(lines)
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        _GAP.join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
 
 
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+def fit(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], expendable: Sequence[str], limit: int
+) -> tuple[list[str], list[list[str]]]:
+    """Return a table that fits into some columns of a terminal.
+
+    First the expendable columns go, one after the other; then the widest cells are cut.
+
+    Args:
+        columns: the titles.
+        rows: the cells.
+        expendable: titles of columns that may be left out, the least important first.
+        limit: how wide it may be, in characters.
+    """
+    titles, cells = list(columns), [list(row) for row in rows]
+    for name in expendable:
+        if _total(_widths([titles, *cells])) <= limit:
+            break
+        place = titles.index(name)
+        for line in (titles, *cells):
+            del line[place]
+    widths = _widths([titles, *cells])
+    while _total(widths) > limit and max(widths) > _LEAST:
+        # Cut the widest to the second widest, as far as need be: nobody loses more than another keeps.
+        widest = max(widths)
+        place = widths.index(widest)
+        others = [each for each in widths if each < widest] or [_LEAST]
+        excess = _total(widths) - limit
+        widths[place] = max(_LEAST, min(widest - 1, max(max(others), widest - excess)))
+    return titles, [[_cut(cell, wide) for cell, wide in zip(line, widths, strict=True)] for line in cells]
+
+
+def _cut(cell: str, limit: int) -> str:
+    return cell if len(cell) <= limit else cell[: limit - 1] + "…"
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1), collapse_padding=False)
+    for title in columns:
+        drawn.add_column(title, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(drawn)
+    return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))
