@@ -26,6 +26,16 @@ def current() -> Any:
     return asyncio.current_task()
 
 
+def loop_reader() -> Callable[[], Any]:
+    """Return a cheap function that returns the event loop that runs: it is for loops of this kind alone."""
+    return sys.modules["trio"].lowlevel.current_trio_token if on_trio() else asyncio.get_running_loop
+
+
+def is_closed(loop: Any) -> bool:
+    """Return whether an event loop was closed, as far as it can be: nothing that it held ever goes on."""
+    return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
+
+
 def outcome(task: Any) -> Outcome:
     """Return how a task ended; ``unknown`` on trio if its nursery was cancelled, by this task or not."""
     if isinstance(task, asyncio.Future):

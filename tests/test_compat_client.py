@@ -269,3 +269,22 @@ def test_one_loop_after_the_other(on_files):
     for number in (1, 2, 3):
         assert asyncio.run(send(number, close=number == 2)) == number
         assert anyio.run(lambda number=number: send(number, close=number == 2), backend="trio") == number
+
+
+def test_a_client_serves_no_other_loop(on_files):
+    async def use(client):
+        with pytest.raises(StoreUnavailable, match="another event loop"):
+            await client.get_heartbeat(1)
+        with pytest.raises(StoreUnavailable, match="another event loop"):
+            await client.close()
+
+    async def main():
+        client = await get_redis_client()
+        await anyio.to_thread.run_sync(lambda: asyncio.run(use(client)))
+        assert await client.get_heartbeat(1) is None
+        return client
+
+    client = asyncio.run(main())
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(client.get_heartbeat(1))
+    asyncio.run(client.close())

@@ -260,3 +260,26 @@ async def test_two_loops_at_once_cannot_both_have_a_queue(client):
 
     with pytest.raises(QueueTaken, match="another event loop of this process"):
         await anyio.to_thread.run_sync(lambda: asyncio.run(other()))
+
+
+CLOSES_ITS_LOOPS = """
+from botvisor.compat.redis_client import get_redis_client
+
+async def call(*texts):
+    client = await get_redis_client()
+    for text in texts:
+        await client.send_admin_message(99, text)
+    return [message["message"] for message in await client.get_admin_messages(99)]
+
+for texts in (["a", "b"], ["c"], []):
+    loop = asyncio.new_event_loop()
+    print("got", loop.run_until_complete(call(*texts)))
+    loop.close()
+"""
+
+
+async def test_the_next_call_may_come_when_the_loop_was_just_closed(branch):
+    with Scripts(branch.folder) as scripts:
+        program = scripts.start(CLOSES_ITS_LOOPS, **branch.variables())
+        assert await anyio.to_thread.run_sync(program.ends) == 0
+        assert program.out == ["got ['a', 'b']", "got ['c']", "got []"]

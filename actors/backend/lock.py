@@ -69,6 +69,8 @@ class FileLease:
                 if fd is not None:
                     break
                 holder = _read_owner(self.path)
+                if holder is not None and holder.instance == owner.instance and self._take_over(holder):
+                    continue  # from a store whose event loop was closed over it
                 if tries_left == 1 or (holder is not None and gone(holder) is False):
                     return holder or _UNKNOWN
                 time.sleep(_SETTLE_S)
@@ -102,6 +104,14 @@ class FileLease:
         fd, self._fd, self.owner = self._fd, -1, None
         if fd >= 0:
             os.close(fd)
+
+    def _take_over(self, owner: Owner) -> bool:
+        """Let go of what another object of this process holds for this owner. Returns whether one did."""
+        others = [each for each in list(_leases) if each is not self and each.path == self.path]
+        held = [other for other in others if other.held_by(owner.instance)]
+        for other in held:
+            other.close()
+        return bool(held)
 
     def _intact(self) -> bool:
         return _names(self.path, self._fd)

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from botvisor import tasks
 from botvisor.bot_supervisor import BotSupervisor
 from botvisor.errors import NotStored, StoreError, StoreUnavailable
 from botvisor.identities import new_identity
@@ -57,6 +58,8 @@ class RedisClient:
         self._writer = new_instance()
         self._collectors = Collectors(supervisor)
         self._leave = leave
+        self._running_loop = tasks.loop_reader()
+        self._loop = self._running_loop()
         self._closed = False
 
     @property
@@ -200,12 +203,17 @@ class RedisClient:
 
     async def ping(self) -> bool:
         """Return whether Redis is used and answers."""
-        return not self.closed and self._ping is not None and await self._ping()
+        if self.closed or self._ping is None:
+            return False
+        self._check_open()
+        return await self._ping()
 
     async def close(self) -> None:
         """Let go of everything; the messages that were returned last are done then. May be called twice."""
-        if self._closed:
+        if self.closed:
+            self._closed = True
             return
+        self._check_open()
         self._closed = True
         try:
             await self._collectors.close()
@@ -220,6 +228,10 @@ class RedisClient:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailable("the client was closed: call get_redis_client() again")
+        if self._running_loop() is not self._loop:
+            raise StoreUnavailable(
+                "the client serves another event loop: call get_redis_client() in this one"
+            )
 
 
 def _readable(message: Mapping[str, Any]) -> Mapping[str, Any]:

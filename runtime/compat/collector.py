@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from botvisor import tasks
 from botvisor.bot_id import in_stores
 from botvisor.bot_supervisor import BotSupervisor
 from botvisor.errors import (
@@ -98,9 +99,15 @@ class Collector:
     def move(self, supervisor: BotSupervisor) -> None:
         """Go on in another event loop; the one before has ended."""
         self.supervisor = supervisor
+        self._loop = tasks.loop_reader()()
         self._backend = supervisor.backend
         self._log = supervisor.log
         self._lock = anyio.Lock()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the event loop that it served has ended."""
+        return self.supervisor.ended.is_set() or tasks.is_closed(self._loop)
 
     async def collect(self) -> list[dict[str, Any]]:
         """Acknowledge what was returned before, and return what waits now; see `get_admin_messages`.

@@ -74,7 +74,7 @@ class Collectors:
             collector = _all.get(self._place(key))
             if collector is None:
                 collector = _all[self._place(key)] = Collector(key, self._supervisor)
-            elif not collector.supervisor.ended.is_set():
+            elif not collector.abandoned:
                 raise QueueTaken(f"bot {key}", "another event loop of this process")
             else:
                 collector.move(self._supervisor)
