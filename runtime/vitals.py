@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import anyio
-import msgspec
 
+from .blocked import as_blocked
 from .heartbeat import Heartbeat
 from .participants import Participants
 from .process import Owner
-from .stall import Stall, to_health
+from .stall import Stall
 
 _STACK_LIMIT = 4_000  # characters of one task
 _STACK_TOLD_S = 15.0
@@ -96,13 +96,7 @@ class Vitals:
         if last is None or last.epitaph is not None:
             return None
         self._seq += 1
-        return msgspec.structs.replace(
-            last,
-            seq=self._seq,
-            status="blocked",
-            timestamp=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            health={**last.health, "blocked": to_health(stall)},
-        )
+        return as_blocked(last, stall, datetime.now(UTC), self._seq)
 
     def _status(self, degraded: bool) -> str:
         if self.epitaph is not None:

@@ -62,23 +62,34 @@ def rows_of(heartbeats: Iterable[Heartbeat], stale_s: float, filters: Filters) -
 
 def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
     """Return a bot's row: what `ps --json` shows of it."""
-    health = heartbeat.health
+    health, status, age_s = heartbeat.health, liveness.status(heartbeat, stale_s), liveness.age_s(heartbeat)
     return {
         "bot_id": heartbeat.bot_id,
         "host": heartbeat.host,
         "pid": heartbeat.pid,
         "room_url": heartbeat.room_url,
         "participants": list(heartbeat.participants),
-        "status": liveness.status(heartbeat, stale_s),
-        "uptime_s": health.get("uptime_s"),
+        "status": status,
+        "uptime_s": uptime_s(health, 0.0 if status in liveness.ENDED else age_s),
         "restarts": health.get("restarts"),
         "lag_ms": health.get("lag_ms"),
         "backend": health.get("backend"),
-        "last_seen_s": round(liveness.age_s(heartbeat), 1),
+        "last_seen_s": round(age_s, 1),
         "epitaph": heartbeat.epitaph,
         "blocked": blocked_of(heartbeat),
         "backends": backends_of(health),
     }
+
+
+def uptime_s(health: dict[str, Any], age_s: float) -> float | None:
+    """Return for how long a bot has run, in seconds; None if it does not say.
+
+    Args:
+        health: what its heartbeat says.
+        age_s: how old that is, in seconds; 0 for a bot that has ended.
+    """
+    told = health.get("uptime_s")
+    return round(told + age_s, 1) if isinstance(told, (int, float)) else None
 
 
 def blocked_of(heartbeat: Heartbeat) -> dict[str, Any] | None:

@@ -165,10 +165,10 @@ def _life(sighting: Sighting) -> Iterator[str]:
         yield f"Its event loop lags by {lag:g} ms."
     if isinstance(held := health.get("throttled_s"), (int, float)) and held >= _THROTTLED_S:
         yield f"Its cgroup's processor limit has kept it from running for {duration(held)} so far."
-    yield from _backend(health)
+    yield from _backend(health, sighting.age_s)
 
 
-def _backend(health: dict[str, Any]) -> Iterator[str]:
+def _backend(health: dict[str, Any], age_s: float) -> Iterator[str]:
     mode, store = health.get("backend"), health.get("store")
     if not isinstance(mode, str):
         return
@@ -177,7 +177,7 @@ def _backend(health: dict[str, Any]) -> Iterator[str]:
     since = store.get("since_s")
     text = f"It keeps everything on {home}"
     if isinstance(since, (int, float)):
-        text += f", since {duration(since)}"
+        text += f", and has for {duration(since + age_s)}"
     reason = store.get("reason")
     yield f"{text}, as Redis is away: {reason}." if reason else f"{text}."
 
