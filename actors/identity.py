@@ -53,6 +53,9 @@ class IdentityActor(BatchActor):
         changes = self._cache.changes
         answered = await self._ask([command for command, _ in asked])
         for (command, waiting), answer in zip(asked, answered, strict=True):
+            if isinstance(command, WriteIdentity) and not isinstance(answer, Exception):
+                who = command.identity.participant_id
+                self._log.info("identity", f"Stored identity for participant {who}")
             # What was asked for while somebody wrote may be older than what he wrote.
             if self._cache.changes == changes or isinstance(command, CleanUpIdentities):
                 self._keep(command, answer)
@@ -69,7 +72,6 @@ class IdentityActor(BatchActor):
         match command:
             case WriteIdentity(identity):
                 self._cache.put(identity)
-                self._log.info("identity", f"Stored identity for participant {identity.participant_id}")
             case ReadIdentity() if isinstance(answer, Identity):
                 self._cache.put(answer)
             case ListIdentities():

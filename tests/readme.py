@@ -1,4 +1,4 @@
-"""The code blocks of the README."""
+"""The code blocks of the README and of other pages."""
 
 import re
 
@@ -7,9 +7,20 @@ from .processes import ROOT
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks():
-    """Every block as (language, code), in the order of the README."""
-    return [(found[1], found[2]) for found in _BLOCK.finditer((ROOT / "README.md").read_text())]
+def blocks(page="README.md"):
+    """Every block as (language, code), in the order of a page."""
+    return [(found[1], found[2]) for found in _BLOCK.finditer((ROOT / page).read_text())]
+
+
+def links(page="README.md"):
+    """The files that a page leads to, as they are written there."""
+    return re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
+
+
+def variables(code):
+    """What a block for the shell sets."""
+    lines = [line.removeprefix("export ").partition("=") for line in code.splitlines()]
+    return {name: value for name, _, value in lines}
 
 
 def is_script(block):

@@ -11,15 +11,17 @@ import anyio
 import pytest
 
 from botvisor import open_client
+from botvisor.config import load_settings
 
 from .fleet import settings_in
 from .processes import LIMIT_S, ROOT, Program, environment
-from .readme import blocks, is_script
+from .readme import blocks, is_script, links, variables
 
 BLOCKS = blocks()
 SCRIPTS = [code for language, code in BLOCKS if is_script((language, code))]
 FUNCTIONS = [code for language, code in BLOCKS if language == "python" and not is_script((language, code))]
 CONSOLE = [code for language, code in BLOCKS if language == "console"]
+SHELL = [code for language, code in BLOCKS if language == "sh"]
 EXPECTED = {"conversation": "hello", "fleet": [f"https://example.daily.co/{n}" for n in range(3)]}
 
 
@@ -52,8 +54,14 @@ def send(folder, bot_id, text):
 
 
 def test_each_block_is_of_a_kind_that_is_run_here():
-    assert len(BLOCKS) == len(SCRIPTS) + len(FUNCTIONS) + len(CONSOLE)
-    assert (len(SCRIPTS), len(FUNCTIONS), len(CONSOLE)) == (2, 3, 2)
+    assert len(BLOCKS) == len(SCRIPTS) + len(FUNCTIONS) + len(CONSOLE) + len(SHELL)
+    assert (len(SCRIPTS), len(FUNCTIONS), len(CONSOLE), len(SHELL)) == (2, 3, 2, 1)
+
+
+@pytest.mark.parametrize("code", SHELL)
+def test_the_variables_switch_redis_on(code):
+    settings = load_settings(variables(code))
+    assert (settings.use_redis, settings.redis_url.reveal()) == (True, "redis://redis.internal:6379")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -87,7 +95,7 @@ def test_the_console_blocks_hold_commands_alone():
 
 @pytest.mark.parametrize("command", [one for one in commands() if one.startswith("./")])
 def test_a_script_of_the_repository_is_there_to_be_run(command):
-    assert os.access(ROOT / command, os.X_OK)
+    assert os.access(ROOT / command.split()[0], os.X_OK)
 
 
 def test_the_operators_commands_do_what_they_say_to_the_first_bot(tmp_path):
@@ -109,6 +117,6 @@ def test_the_operators_commands_do_what_they_say_to_the_first_bot(tmp_path):
         assert bot.out == ["somebody says: wrap up"]
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text()))
+@pytest.mark.parametrize("target", links())
 def test_a_link_leads_to_a_file(target):
     assert (ROOT / target).is_file()
