@@ -66,6 +66,7 @@ class Stalls:
             make = functools.partial(self._storage.stack_dump, bot_id, self._after_s + _DUMP_LATER_S)
             with contextlib.suppress(StoreError):  # the heartbeats tell that the directory cannot be used
                 self.dump = await anyio.to_thread.run_sync(make)
+                self._arm()
 
     async def close_dump(self) -> None:
         """End that."""
