@@ -10,7 +10,7 @@ import pytest
 from botvisor import open_bot, open_client
 from botvisor.compat.redis_admin_migration import get_admin_message_polling_loop, get_write_admin_message
 from botvisor.errors import QueueTaken
-from botvisor.wire import owner_key, prespawn_queue
+from botvisor.wire import owner_key, prespawn_queue, proc_key
 
 from . import compat_rig, redis_server
 from .bot_rig import logged, until
@@ -162,11 +162,12 @@ async def test_cancelling_it_leaves_the_message(on_redis):
 
 
 async def test_cancelling_it_between_two_messages_leaves_nothing(on_redis):
-    async with polling(Processed()) as processed, open_client() as client:
-        await client.send("99", "hi")
-        await until(lambda: processed.prompts == ["hi"], 5)
     async with open_client() as client:
-        assert await client.messages("99") == []
+        async with polling(Processed()) as processed:
+            receipt = await client.send("99", "hi")
+            await until(lambda: processed.prompts == ["hi"], 5)
+        assert (await client.receipt(receipt)).state == "handled"
+        assert not on_redis.redis.exists(proc_key("admin:queue:99"))
 
 
 async def test_a_live_bot_keeps_its_queue(on_redis):

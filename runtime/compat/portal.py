@@ -64,11 +64,12 @@ class Portal:
         if self._error is not None:
             raise self._error
 
-    def call(self, do: Callable[[RedisClient], Awaitable[Any]]) -> Any:
+    def call(self, do: Callable[[RedisClient], Awaitable[Any]], within_s: float = DEADLINE_S) -> Any:
         """Do something with the client, and wait for the outcome.
 
         Args:
             do: what to do; it runs in the portal's thread.
+            within_s: the deadline, in seconds from now.
 
         Returns:
             What it returned.
@@ -77,15 +78,15 @@ class Portal:
             StoreUnavailable: when the deadline has passed. It may have been done or not.
             Exception: what it raised.
         """
-        ends_at = time.monotonic() + DEADLINE_S
-        self.wait()
+        ends_at = time.monotonic() + within_s
+        self.wait(within_s)
         future = asyncio.run_coroutine_threadsafe(self._do(do), self._loop)
         try:
             return future.result(max(0.0, ends_at - time.monotonic()))
         except BaseException as error:
             if isinstance(error, TimeoutError) and not future.done():
                 raise StoreUnavailable(
-                    f"no answer within {DEADLINE_S:g} s: it may have been done or not"
+                    f"no answer within {within_s:g} s: it may have been done or not"
                 ) from None
             raise
         finally:
@@ -138,9 +139,11 @@ def portal_of(settings: Settings) -> Portal:
         return portal
 
 
-def call(settings: Settings, do: Callable[[RedisClient], Awaitable[Any]]) -> Any:
+def call(
+    settings: Settings, do: Callable[[RedisClient], Awaitable[Any]], within_s: float = DEADLINE_S
+) -> Any:
     """Do something through the portal; see `Portal.call`."""
-    return portal_of(settings).call(do)
+    return portal_of(settings).call(do, within_s)
 
 
 def redis_in_use(settings: Settings) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ from botvisor.logs import Log
 from botvisor.store import WriteHeartbeat
 
 from .beat import fields_of, key_of
-from .portal import call, redis_in_use
+from .portal import DEADLINE_S, call, redis_in_use
 
 Sender = Callable[[int | str, str, Iterable[str]], None]
 Reader = Callable[[int | str], dict[str, Any] | None]
@@ -86,11 +87,11 @@ def check_redis_heartbeat_available() -> bool:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings = load_settings()
+    settings, ends_at = load_settings(), time.monotonic() + DEADLINE_S
     if not redis_in_use(settings):
         return False
     try:
-        answers: bool = call(settings, lambda client: client.ping())
+        answers: bool = call(settings, lambda client: client.ping(), max(0.0, ends_at - time.monotonic()))
     except StoreUnavailable:
         return False
     return answers
