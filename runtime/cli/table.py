@@ -107,12 +107,14 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    if console.no_color or console.is_dumb_terminal:
+        return table(columns, rows)
     drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1), collapse_padding=False)
     for title in columns:
         drawn.add_column(title, no_wrap=True, overflow="ellipsis")
     for row in rows:
         drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-    console = Console(highlight=False)
     with console.capture() as captured:
         console.print(drawn)
     return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))
