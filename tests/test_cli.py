@@ -14,6 +14,9 @@ from .processes import LIMIT_S, Program, environment
 botvisor, command = cli_rig.botvisor, cli_rig.command
 
 ROOM = "https://example.daily.co/room"
+COMMANDS = (
+    "ps", "why", "send", "inbox", "identities", "stop", "drain", "restart", "doctor", "reap", "clean", "run",
+)  # fmt: skip
 BOT = """
 import anyio
 from botvisor import open_client, run_bot
@@ -45,16 +48,17 @@ def ada(tmp_path):
 def test_help_teaches_the_commands_by_examples(command):
     code, out, _ = command("--help")
     assert code == 0
-    for word in ("ps", "send", "stop", "drain", "restart", "--wait 5", "Exit codes", "BOT_HEARTBEAT_DIR"):
+    for word in (*COMMANDS, "--wait 5", "Exit codes", "BOT_HEARTBEAT_DIR", "--redis-url"):
         assert word in out
 
 
-@pytest.mark.parametrize("name", ["ps", "send", "stop", "drain", "restart"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_a_help_of_its_own(command, name):
     code, out, _ = command(name, "--help")
     assert code == 0
     assert f"usage: botvisor {name}" in out
-    assert "--json" in out
+    assert ("--json" in out) == (name != "run")
+    assert max(map(len, out.splitlines())) <= 110
 
 
 def test_it_tells_its_version(command):

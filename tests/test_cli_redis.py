@@ -98,6 +98,19 @@ async def test_what_is_left_of_a_killed_bot_when_its_heartbeat_has_expired(world
     assert 0 < world.client.ttl("bots:last:ada") <= 86_400
 
 
+async def test_a_dump_in_this_hosts_files_tells_of_a_bot_on_redis(world, run, tmp_path):
+    here = own("ada", "i")
+    ours = {"pid": here.pid, "boot_id": here.boot_id, "pid_ns": here.pid_ns, "start_ticks": here.start_ticks}
+    await write(world, beat("ada", **ours))
+    (tmp_path / "heartbeat").mkdir(mode=0o700)
+    (tmp_path / "heartbeat" / "ada.stack").write_text(
+        'Timeout (0:00:03)!\nThread 0x1 (most recent call first):\n  File "/srv/bot.py", line 7 in match\n'
+    )
+    answer = json.loads((await run("why", "ada", "--json", **env_of(world.server)))[1])
+    assert answer["status"] == "blocked"
+    assert answer["where"] == {"file": "/srv/bot.py", "line": 7, "function": "match"}
+
+
 async def test_last_words_outlive_the_heartbeat(world, run):
     words = {"reason": "SIGTERM", "exit": "returned", "ledger": LEDGER}
     await write(world, beat("ada", status="stopped", epitaph=words))

@@ -23,7 +23,7 @@ class Help(argparse.HelpFormatter):
 
 
 def add_command(
-    commands: Any, name: str, command: Any, text: str, epilog: str = ""
+    commands: Any, name: str, command: Any, text: str, epilog: str = "", *, answers: bool = True
 ) -> argparse.ArgumentParser:
     """Add a command to the program.
 
@@ -33,9 +33,10 @@ def add_command(
         command: what carries it out: given the options and the settings it returns the exit code.
         text: what it does, in a sentence without its dot.
         epilog: examples, and what else its help should teach.
+        answers: whether it has an answer that can be had as JSON.
 
     Returns:
-        Its parser; ``--json`` is there already.
+        Its parser; if it answers, ``--json`` is there already.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -45,7 +46,8 @@ def add_command(
         formatter_class=Help,
         allow_abbrev=False,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    if answers:
+        parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     add_redis_url(parser, default=argparse.SUPPRESS)
     parser.set_defaults(command=command, name=name)
     return parser

@@ -33,7 +33,7 @@ A file's variables never override those that are set.
 
 def add(commands: Any) -> None:
     """Add the command to the program."""
-    one = add_command(commands, "run", run, "run a bot", _EPILOG)
+    one = add_command(commands, "run", run, "run a bot", _EPILOG, answers=False)
     one.add_argument("main", metavar="MODULE:MAIN", help="where its async function is, such as my_bot:main")
     one.add_argument("--room", default="", metavar="URL", help="the room that it serves")
     one.add_argument("--bot-id", metavar="ID", help="its id; default: BOT_ID, or one made from the pid")
