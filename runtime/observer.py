@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -124,7 +123,7 @@ class Observer:
         dumps: list[Dump] = []
         with contextlib.suppress(StoreError):  # there may be no files, or none that can be used
             dumps = await self._ask(ListDumps())
-        return with_dumps(heartbeats, dumps, time.time())
+        return with_dumps(heartbeats, dumps)
 
     def _queue(self, target: str) -> Queue:
         return queue_of(target, lower_path=self._settings.canonicalize_lower_path)
