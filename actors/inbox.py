@@ -228,8 +228,9 @@ class InboxActor(Actor):
                     "admin", f"Ignored a control command for bot {self._owner.bot_id}: {error.reason}"
                 )
                 continue
-            self._log.info("admin", f"Bot {self._owner.bot_id} was told to {control}")
-            self._on_control(control)
+            if self._inbox.is_new_control(control.id):
+                self._log.info("admin", f"Bot {self._owner.bot_id} was told to {control}")
+                self._on_control(control)
 
     def _report(self, asked_for: str, answers: Sequence[Any]) -> bool:
         """Say once when the store cannot be asked, and once when it can again. Returns whether it failed."""

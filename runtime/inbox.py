@@ -61,6 +61,7 @@ class Inbox:
         self._announced: deque[AdminMessage] = deque(maxlen=_ANNOUNCED)
         self._handled_ids: OrderedDict[str, None] = OrderedDict()
         self._shown_ids: OrderedDict[str, None] = OrderedDict()
+        self._control_ids: OrderedDict[str, None] = OrderedDict()
 
     def __aiter__(self) -> Inbox:
         return self
@@ -127,6 +128,12 @@ class Inbox:
             return True
         digest = id_digest(message_id)
         return any(digest in past.handled for past in self._past.values())
+
+    def is_new_control(self, control_id: str) -> bool:
+        """Return whether a control command came for the first time: one may come from each store."""
+        is_new = control_id not in self._control_ids
+        _remember(self._control_ids, control_id)
+        return is_new
 
     def twins(self, lane: Lane) -> list[Lane]:
         """Return the lanes of the same queue in other stores: what one holds, another may hold as well."""

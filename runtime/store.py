@@ -24,7 +24,8 @@ class Queue(msgspec.Struct, frozen=True):
     Args:
         kind: whose queue it is.
         key: the bot's id, the room's URL (raw or canonical), or for pre-spawn the canonical room.
-        store: which of two stores behind a failover is meant; empty leaves it to the failover.
+        store: which of two stores behind a failover is meant; empty leaves it to the failover, which sends to
+            where the queue is served.
     """
 
     kind: QueueKind
@@ -99,12 +100,15 @@ class PushMessage(QueueCommand, frozen=True):
         raw: its bytes.
         durable: leave a mark beside it that shows that this store still knows it; see `IsKept`.
         elsewhere: while Redis is away, take this host's spool also for who is not served on this host.
+        forwarded: Redis has it: the spool keeps it for a bot that does not look there, until Redis knows that
+            it was handled.
     """
 
     message_id: str
     raw: bytes
     durable: bool = False
     elsewhere: bool = True
+    forwarded: bool = False
 
 
 class IsKept(QueueCommand, frozen=True):
@@ -253,11 +257,19 @@ class ListMessages(QueueCommand, frozen=True):
 
 
 class PushControl(Command, frozen=True):
-    """Send a control object to a bot. Result: None."""
+    """Send a control object to a bot. Result: None.
+
+    Args:
+        bot_id: the bot.
+        control_id: its id.
+        raw: its bytes.
+        forwarded: Redis has it, too.
+    """
 
     bot_id: str
     control_id: str
     raw: bytes
+    forwarded: bool = False
 
 
 class TakeControl(Command, frozen=True):

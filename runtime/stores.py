@@ -60,7 +60,7 @@ def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
     for warning in endpoint.warnings:
         log.warning("client", warning)
     redis = RedisStore(endpoint, notify, connect_timeout_s=settings.redis_connect_timeout_s)
-    files = FileStore(settings, notify) if settings.file_fallback else None
+    files = FileStore(settings, notify, beside_redis=True) if settings.file_fallback else None
     store = FailoverStore(redis, files, log, command_timeout_s=settings.redis_command_timeout_s)
     bell = RedisDoorbell(
         endpoint,

@@ -61,6 +61,7 @@ DEAD_DIR = ".dead"
 OUTBOX_DIR = "outbox"
 
 MESSAGE_SUFFIX = ".json"
+FORWARDED_MARK = "fwd."  # after whom a message's file is for: Redis has the message, too
 STACK_SUFFIX = ".stack"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600

@@ -1,6 +1,8 @@
 """What the tests of fail-over share: a store over a real server and real directories, and its log lines."""
 
 import contextlib
+import json
+import os
 from types import SimpleNamespace
 
 import anyio
@@ -12,6 +14,7 @@ from botvisor.actors.backend.failover import FailoverStore
 from botvisor.actors.backend.files import FileStore
 from botvisor.actors.backend.redis import RedisStore
 from botvisor.actors.backend.redis_endpoint import Endpoint
+from botvisor.actors.backend.spool_names import is_forwarded
 from botvisor.config import Settings
 from botvisor.identities import new_identity
 from botvisor.logs import Log
@@ -66,7 +69,7 @@ class FailoverRig:
         self.files = None
         if root is not None:
             folders = {name: root / name.partition("_")[0] for name in FOLDERS}
-            self.files = FileStore(Settings(**folders))
+            self.files = FileStore(Settings(**folders), beside_redis=True)
         self.log = Log("redis")
         self.store = FailoverStore(self.redis, self.files, self.log, seed=1)
 
@@ -113,7 +116,25 @@ class FailoverRig:
         return self._client
 
     def spooled(self):
+        """The names of all files that hold messages or controls, forwarded or not."""
         return sorted(path.name for path in self.admin.glob("*.json"))
+
+    def waiting(self):
+        return [name for name in self.spooled() if not is_forwarded(name)]
+
+    def forwarded(self):
+        return [name for name in self.spooled() if is_forwarded(name)]
+
+    async def tend_again(self, times=1):
+        """Tend as if so much time had passed that what was forwarded is to be looked after again."""
+        for _ in range(times):
+            for name in self.forwarded():
+                written_ns = (self.admin / name).stat().st_mtime_ns
+                os.utime(self.admin / name, ns=(written_ns, written_ns))
+            await self.store.tend()
+
+    def on_redis(self, key="4711"):
+        return [json.loads(raw)["id"] for raw in self.client().lrange(f"admin:queue:{key}", 0, -1)]
 
     async def aclose(self):
         if self._client is not None:

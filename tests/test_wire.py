@@ -116,6 +116,7 @@ def test_file_names_match():
     hashed = room_hash(canonical_room(ROOM))
     expected = {
         wire.admin_prefix("ID") + any_file: admin,
+        wire.admin_prefix("ID") + wire.FORWARDED_MARK + any_file: admin,
         wire.prespawn_prefix(ROOM).replace(hashed, "HASH") + any_file: admin,
         wire.room_prefix(ROOM).replace(hashed, "HASH") + any_file: admin,
         wire.control_prefix("ID") + any_file: admin,

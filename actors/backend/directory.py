@@ -197,6 +197,15 @@ class Directory:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def set_times(self, name: str, *, read_ns: int, changed_ns: int) -> None:
+        """Set when a file was read last, and when it was changed, in nanoseconds since the epoch.
+
+        Nothing happens when there is no such file.
+        """
+        path = self.at(name)
+        with os_errors(path), contextlib.suppress(FileNotFoundError):
+            os.utime(path, ns=(read_ns, changed_ns), follow_symlinks=False)
+
     def stamp(self) -> Stamp | None:
         """Return which directory the path names now, and when it last changed; None when it is missing."""
         with os_errors(self.path):

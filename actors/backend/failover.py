@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import anyio
@@ -18,21 +17,21 @@ from botvisor.store import Command, WriteHeartbeat
 from .acks import Acks
 from .circuit import DEADLINE_S, Circuit
 from .files import FileStore
+from .forwarding import Forwarding
 from .handled import Handled
 from .link import Command as LinkCommand
+from .merging import merge, settles
 from .operations import Operations
+from .placement import Placement, copy_of, for_redis
 from .redis import RedisStore
-from .redis_errors import RedisUnavailable
 from .replay import Replay
-from .routing import Route, merge, route_of
+from .routing import Route, falls_back, route_of
 from .spool_access import SpoolAccess
 from .spool_forwarder import SpoolForwarder
 
 FORWARD_EVERY_S = 5.0  # a message for a bot elsewhere waits no longer in the spool
-FORWARD_BUDGET_S = 2.0  # of a recovery; the rest follows when Redis is in use again
 
 _PAUSE_S = 0.2
-_FORWARDED = 200
 _PINGS = 2  # the first may only find that an old link is dead
 _FILES_AT_LEAST_S = 1.0
 _NO_FILES = "there are no files: BOT_FILE_FALLBACK is off"
@@ -79,7 +78,11 @@ class FailoverStore:
         self.on_mode = self._circuit.on_change
         self._replay = Replay(log)
         self._access = SpoolAccess(log)
+        self._placement = Placement(self._circuit.ask, self._ask_spool)
         self._forwarder = SpoolForwarder(files.spool) if files is not None else None
+        self._forwarding = (
+            Forwarding(self._forwarder, self._circuit, self._access, log) if self._forwarder else None
+        )
         acks = Acks(files.spool.directory) if files is not None else None
         self._handled = Handled(self._replay, acks, self._access)
         self._file_operations = Operations()
@@ -89,8 +92,9 @@ class FailoverStore:
 
         Returns:
             ``mode``: ``redis``, ``file`` (``none`` without files) or ``recovering``; ``since_s``: for how
-            long; ``reason``: why Redis is not used, and what to do; ``retries`` and ``fallbacks``: commands since the start; ``kept``: what Redis has yet to be
-            told; ``redis`` and, with files, ``file``: see `Operations.figures`.
+            long; ``reason``: why Redis is not used, and what to do; ``retries`` and ``fallbacks``: commands
+            since the start; ``kept``: what Redis has yet to be told; ``redis`` and, with files, ``file``: see
+            `Operations.figures`.
         """
         breaker, operations = self._circuit.breaker, self._circuit.operations
         modes = {"closed": "redis", "open": "none" if self._files is None else "file"}
@@ -181,50 +185,60 @@ class FailoverStore:
     def _lost_redis(self) -> None:
         self._replay.lose()
         self._handled.lose()
+        self._placement.forget()
+
+    async def _routes(self, commands: Sequence[Command]) -> list[Route]:
+        routes = [route_of(command) for command in commands]
+        if self._files is not None and Route.TARGET in routes and self._circuit.state == "closed":
+            await self._placement.place(commands, routes)
+        return routes
 
     async def _carry_out(self, commands: Sequence[Command], began: float) -> list[Any]:
-        places, routes = range(len(commands)), [route_of(command) for command in commands]
+        places, routes = range(len(commands)), await self._routes(commands)
         closed, both = self._circuit.state == "closed", self._files is not None
         to_files = [p for p in places if routes[p] is Route.FILES or (both and routes[p] is Route.BOTH)]
+        asked = list(map(for_redis, commands, routes)) if Route.PAIR in routes else commands
         by_redis: dict[int, Any] = {}
         by_files: dict[int, Any] = {}
         if not closed:
             by_redis.update((p, self._circuit.away()) for p in places if routes[p] is not Route.FILES)
         elif not to_files:
-            answers = await self._circuit.ask(commands)
-            if not any(isinstance(answer, StoreUnavailable) for answer in answers):
+            answers = await self._circuit.ask(asked)
+            if not any(map(_is_open, routes, answers)):
                 return answers
             by_redis.update(enumerate(answers))
         elif to_redis := [place for place in places if routes[place] is not Route.FILES]:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._ask_files, commands, to_files, by_files, began)
-                found = await self._circuit.ask([commands[place] for place in to_redis])
+                found = await self._circuit.ask([asked[place] for place in to_redis])
                 by_redis.update(zip(to_redis, found, strict=True))
             to_files = []
-        failed: list[int] = []
-        if self._files is not None:
-            failed = [p for p, answer in by_redis.items() if routes[p] is Route.EITHER and _is_away(answer)]
+        left = [p for p, answer in by_redis.items() if both and _is_open(routes[p], answer)]
+        failed = [p for p in left if _is_away(by_redis[p]) and falls_back(routes[p])]
+        also = [p for p in left if not _is_away(by_redis[p])]
         self._circuit.operations.fallbacks += len(failed)
         for place in failed:
             # Before it is on the files: Redis may be back before that.
             self._replay.keep(commands[place])
-        if later := sorted([*to_files, *failed]):
-            await self._ask_files(commands, later, by_files, began)
+        if later := sorted([*to_files, *failed, *also]):
+            told = [copy_of(c) if p in also else c for p, c in enumerate(commands)] if also else commands
+            await self._ask_files(told, later, by_files, began)
         for place in failed:
             if isinstance(by_files[place], StoreError):
                 self._replay.drop(commands[place])
-        return [self._answer(commands[place], place, by_redis, by_files) for place in places]
+        return [self._answer(commands[p], routes[p], p, by_redis, by_files) for p in places]
 
     def _answer(
-        self, command: Command, place: int, by_redis: dict[int, Any], by_files: dict[int, Any]
+        self, command: Command, route: Route, place: int, by_redis: dict[int, Any], by_files: dict[int, Any]
     ) -> Any:
+        answer = by_redis.get(place)
         if place not in by_files:
-            answer = by_redis[place]
             # Those who can wait for Redis are not to complain of each command that met its end.
             return self._circuit.away() if _is_away(answer) and self._circuit.state != "closed" else answer
-        if route_of(command) is Route.BOTH:
-            return merge(command, by_redis[place], by_files[place])
-        return by_files[place]
+        if route is Route.BOTH or (route is Route.LATER_FILES and not _is_away(answer)):
+            return merge(command, answer, by_files[place])
+        # Of a pair it is enough that Redis has it.
+        return answer if route is Route.PAIR and not _is_away(answer) else by_files[place]
 
     async def _ask_files(
         self, commands: Sequence[Command], places: list[int], answers: dict[int, Any], began: float
@@ -240,42 +254,31 @@ class FailoverStore:
         self._file_operations.add(batch, found, time.perf_counter() - asked_at)
         answers.update(zip(places, found, strict=True))
 
+    async def _ask_spool(self, commands: Sequence[Command]) -> list[Any]:
+        answers: dict[int, Any] = {}
+        if commands:
+            await self._ask_files(commands, list(range(len(commands))), answers, time.perf_counter())
+        return [answers[place] for place in range(len(commands))]
+
     async def _catch_up(self) -> bool:
         """Tell Redis what it missed. Returns whether it answered to the end and nothing new has come."""
         while True:
             answered, told = await self._replay.run(self._circuit.attempt, self._handled.is_wanted)
             await self._handled.forget(told)
-            if not (answered and await self._forward()):
+            if not (answered and (self._forwarding is None or await self._forwarding.run())):
                 return False
             if not self._replay.fresh:
                 return True
 
-    async def _forward(self) -> bool:
-        """Forward the spool to Redis. Returns whether Redis answered to the end."""
-        began = time.monotonic()
-        while self._forwarder is not None and time.monotonic() - began < FORWARD_BUDGET_S:
-            parcels = await self._access.run(partial(self._forwarder.take, _FORWARDED))
-            if not parcels:
-                break
-            answers = await self._circuit.attempt([parcel.command for parcel in parcels])
-            pairs = list(zip(parcels, answers, strict=True))
-            stored = [parcel for parcel, answer in pairs if not isinstance(answer, Exception)]
-            failed = [parcel for parcel, answer in pairs if isinstance(answer, StoreUnavailable)]
-            refused = [
-                p for p, a in pairs if isinstance(a, Exception) and not isinstance(a, StoreUnavailable)
-            ]
-            with anyio.CancelScope(shield=True):
-                await self._access.run(partial(self._forwarder.settle, stored, failed, refused))
-            if stored:
-                self._log.info("admin", f"Forwarded {len(stored)} messages from the spool to Redis")
-            if failed:
-                return not any(_has_left(answer) for _, answer in pairs)
+
+def _is_open(route: Route, answer: Any) -> bool:
+    """Return whether more is to be done about a command than what Redis has answered."""
+    if isinstance(answer, StoreUnavailable):
         return True
+    if route is Route.PAIR:
+        return not isinstance(answer, Exception)
+    return route is Route.LATER_FILES and not settles(answer)
 
 
 def _is_away(answer: Any) -> bool:
     return isinstance(answer, StoreUnavailable)
-
-
-def _has_left(answer: Any) -> bool:
-    return isinstance(answer, RedisUnavailable) and answer.diagnosis.failure is not None

@@ -61,16 +61,22 @@ class FileStore:
         settings: where the directories are, and whether rooms differ in the case of their path.
         notify: told, with a level and a text, of files that were put into quarantine or cannot be read; from
             any thread.
+        beside_redis: whether somebody serves the same queues on Redis: what Redis has is left to him then.
 
     Attributes:
         spool: the spool, for its doorbell.
         outbox: keeps the messages that were sent from here and are to survive Redis; it has locks of its own.
     """
 
-    def __init__(self, settings: Settings, notify: Notify | None = None) -> None:
+    def __init__(
+        self, settings: Settings, notify: Notify | None = None, *, beside_redis: bool = False
+    ) -> None:
         notify = notify or _ignore
         self.spool = Spool(
-            settings.admin_message_dir, lower_path=settings.canonicalize_lower_path, notify=notify
+            settings.admin_message_dir,
+            lower_path=settings.canonicalize_lower_path,
+            notify=notify,
+            forwarded=not beside_redis,
         )
         self.outbox = Outbox(self.spool.directory, Quarantine(self.spool.directory, notify))
         heartbeats = HeartbeatFiles(Directory(settings.heartbeat_dir), notify)
@@ -78,7 +84,7 @@ class FileStore:
         views = self.spool.views
         sweeper = Sweeper(self.spool.directory, heartbeats.directory, identities.directory)
         self._heartbeats = heartbeats
-        self._behind_redis = settings.use_redis
+        self._beside_redis = beside_redis
         self._handlers: dict[type[Command], Callable[[Any], Any]] = {
             WriteHeartbeat: heartbeats.write,
             ReadHeartbeat: heartbeats.read,
@@ -140,7 +146,8 @@ class FileStore:
                 self._lock.release()
 
     def _push(self, command: PushMessage) -> str:
-        if self._behind_redis and not command.elsewhere and not self._is_served(IsServed(command.queue)):
+        anywhere = command.elsewhere or command.forwarded or not self._beside_redis
+        if not anywhere and not self._is_served(IsServed(command.queue)):
             raise StoreUnavailable(f"Redis is away, and nobody serves {command.queue} on this host")
         return self.spool.push(command)
 

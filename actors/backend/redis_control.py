@@ -26,7 +26,13 @@ class RedisControl:
         if size > MAX_MESSAGE_BYTES:
             raise StoreError(f"the control object has {size} bytes, more than {MAX_MESSAGE_BYTES}")
         key = control_key(admin_queue(command.bot_id)).encode()
-        check((yield [(b"RPUSH", key, command.raw), (b"EXPIRE", key, CONTROL_TTL_S)]))
+        try:
+            check((yield [(b"RPUSH", key, command.raw), (b"EXPIRE", key, CONTROL_TTL_S)]))
+        except ErrorReply as error:
+            if error.code != "NOPERM":
+                raise
+            # Only operators may: that this user may not does not keep him from anything else.
+            raise StoreError(f"this user of Redis may send no commands to bots: {error}") from error
 
     def take(self, command: TakeControl) -> Plan:
         """See `TakeControl`: read first and then removed, so that no lost reply loses one."""

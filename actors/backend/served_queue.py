@@ -18,7 +18,7 @@ from .private_file import FileContent, UnsafeFile
 from .quarantine import Quarantine
 from .receipts import Receipts
 from .spool_index import SpoolIndex
-from .spool_names import ClaimedName, Place, encode_attempt
+from .spool_names import ClaimedName, Place, encode_attempt, is_forwarded, original_name
 
 _RETURNED = "-"  # no reader's name: a dash is encoded there
 
@@ -203,13 +203,14 @@ class ServedQueue:
         return Claim(
             token=current.token,
             raw=content.raw,
-            name=name,
+            name=original_name(name),
             tries=current.file.tries,
             source="file",
             stored_at=content.stat.st_mtime,
             done=self._spool.receipts.has(self._place.lease, message_id(content.raw, name)),
-            # A claim is not synced: a file older than this boot may have been claimed before it.
-            doubtful=content.stat.st_mtime < boot_time_s(),
+            # A claim is not synced: a file older than this boot may have been claimed before it. And what
+            # Redis has as well may have been shown from there.
+            doubtful=content.stat.st_mtime < boot_time_s() or is_forwarded(name),
         )
 
     def _read_waiting(self, name: str) -> FileContent | None:
@@ -266,9 +267,9 @@ class ServedQueue:
 def message_id(raw: bytes, name: str) -> str:
     """Return what a message is known by: its own id, or else its file's name."""
     try:
-        return read_id(parse_object(raw).get("id")) or name
+        return read_id(parse_object(raw).get("id")) or original_name(name)
     except MalformedMessage:
-        return name
+        return original_name(name)
 
 
 def _problem(raw: bytes) -> str | None:

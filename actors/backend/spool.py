@@ -35,7 +35,7 @@ from .quarantine import Notify, Quarantine
 from .receipts import Receipts
 from .served_queue import ServedQueue, SpoolParts
 from .spool_index import SpoolIndex
-from .spool_names import Place, is_alias, new_name, place_of
+from .spool_names import Place, forwarded_name, is_alias, new_name, place_of
 from .spool_repairs import SpoolRepairs
 from .spool_views import SpoolViews
 
@@ -51,6 +51,7 @@ class Spool:
         path: its directory.
         lower_path: whether room URLs differ in more than the case of their path.
         notify: told of files that were put into quarantine.
+        forwarded: whether to serve messages that Redis has, too: not beside somebody who serves them there.
 
     Attributes:
         directory: its directory.
@@ -60,9 +61,9 @@ class Spool:
         notify: as given.
     """
 
-    def __init__(self, path: Path, *, lower_path: bool, notify: Notify) -> None:
+    def __init__(self, path: Path, *, lower_path: bool, notify: Notify, forwarded: bool = True) -> None:
         self.directory = Directory(path)
-        self.index = SpoolIndex(self.directory)
+        self.index = SpoolIndex(self.directory, forwarded=forwarded)
         self.notify = notify
         self._lower_path = lower_path
         self._parts = SpoolParts(
@@ -144,12 +145,13 @@ class Spool:
         if size > MAX_MESSAGE_BYTES:
             raise StoreError(f"the message has {size} bytes, more than {MAX_MESSAGE_BYTES}")
         prefix = self._place(command.queue).prefix
-        self._write(prefix, command.message_id, command.raw)
+        self._write(prefix, command.message_id, command.raw, forwarded=command.forwarded)
         return f"spool@{host()}"
 
     def push_control(self, command: PushControl) -> None:
         """See `PushControl`."""
-        self._write(control_prefix(command.bot_id), command.control_id, command.raw)
+        prefix = control_prefix(command.bot_id)
+        self._write(prefix, command.control_id, command.raw, forwarded=command.forwarded)
 
     def take_control(self, command: TakeControl) -> list[bytes]:
         """See `TakeControl`: what is older than `CONTROL_TTL_S` is dropped."""
@@ -184,9 +186,11 @@ class Spool:
             raise LeaseLost(str(queue))
         return served
 
-    def _write(self, prefix: str, known_by: str, raw: bytes) -> None:
+    def _write(self, prefix: str, known_by: str, raw: bytes, *, forwarded: bool = False) -> None:
         name = new_name(prefix, known_by, int(time.time() * 1000), next(self._sequence) % 1_000_000)
-        self.directory.write(name, raw)
+        name = forwarded_name(name) if forwarded else name
+        # What Redis has as well need not survive a loss of power here.
+        self.directory.write(name, raw, sync=not forwarded)
         if self.index.serves(prefix):
             self.index.note(name)
 

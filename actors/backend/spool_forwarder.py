@@ -1,59 +1,68 @@
-"""The spool's way back to Redis: messages of this host for bots that do not run here."""
+"""The spool's way to Redis: messages of this host for bots that do not run here."""
 
 from __future__ import annotations
 
-import re
 import time
-from typing import NamedTuple
-from urllib.parse import unquote
-
-import msgspec
+from collections import deque
 
 from botvisor import process
-from botvisor.errors import MalformedMessage
-from botvisor.message_forms import parse_object, read_id, read_room
-from botvisor.room import canonical_room
-from botvisor.store import PushControl, PushMessage, Queue, QueueKind
-from botvisor.wire import ADMIN_TTL_S, CLAIM_DIR, CONTROL_TTL_S, MAX_MESSAGE_BYTES
+from botvisor.errors import StoreError
+from botvisor.wire import ADMIN_TTL_S, CONTROL_TTL_S
 
+from .directory import Directory
+from .forwarded_files import ForwardedFiles
 from .lock import FileLease, unheld
-from .private_file import UnsafeFile
+from .parcels import Parcel, lock_of, read_parcel
 from .spool import Spool
-from .spool_names import directory_name, prefix_of
+from .spool_names import forwarded_name, is_forwarded, prefix_of
 
 # No id of a bot has a dash in a file's name, so this is nobody's lease.
 _LEASE = "spool-forward"
-_BY_ID = re.compile(r"(admin|ctl)-([^-]+)-")
-
-
-class Parcel(NamedTuple):
-    """A file on its way to Redis: its name, and what Redis is to be told."""
-
-    name: str
-    command: PushMessage | PushControl
 
 
 class SpoolForwarder:
-    """Takes files out of the spool whose bot holds no live lock here. Its methods block.
+    """Gives Redis the files of the spool whose bot holds no live lock here. Its methods block.
 
-    A file is renamed away, pushed with its id and deleted. One process of a host does so at a time, and the
-    next one begins with what the last one left: a crash may repeat a message, under the same id, and loses
-    none.
+    A file is first renamed, so that its name says that Redis has it, then pushed with its id, and stays: its
+    bot may yet start on files alone. One process of a host does so at a time. If it dies in between, the file
+    is one that Redis knows nothing of, and `ForwardedFiles` has it pushed again: a crash may repeat a
+    message, under the same id, and loses none.
 
     Args:
         spool: the spool.
+
+    Attributes:
+        kept: the files that were forwarded.
     """
 
     def __init__(self, spool: Spool) -> None:
+        self.kept = ForwardedFiles(spool)
         self._spool = spool
-        self._directory = spool.directory
-        self._taken = spool.directory.sub(CLAIM_DIR).sub(_LEASE)
+        self._directory: Directory = spool.directory
         self._lease = FileLease(spool.directory.at(f"{_LEASE}.lock"))
         self._owner = process.own(_LEASE, process.new_instance())
+        self._waiting: deque[str] = deque()
         self._refused: set[str] = set()
 
+    def begin(self) -> bool:
+        """Begin a round: look for what is to be done, which no other process does until `close`.
+
+        Returns:
+            Whether there is something, and nobody else is at it.
+
+        Raises:
+            StoreError: when the spool cannot be used.
+        """
+        if not self._directory.exists():
+            return False
+        names = self._directory.names()
+        self._refused.intersection_update(names)
+        self._waiting = self._find([name for name in names if not is_forwarded(name)])
+        self.kept.find([name for name in names if is_forwarded(name)])
+        return bool(self._waiting or self.kept.due) and self._lease.acquire(self._owner) is None
+
     def take(self, limit: int) -> list[Parcel]:
-        """Take files out of the spool, oldest first; each must be settled.
+        """Mark files as forwarded, oldest first; they are to be pushed now.
 
         Args:
             limit: at most how many.
@@ -61,100 +70,66 @@ class SpoolForwarder:
         Raises:
             StoreError: when the spool cannot be used.
         """
-        if not self._directory.exists():
-            return []
-        waiting = self._waiting()
-        left = self._taken.names()
-        if not (waiting or left) or self._lease.acquire(self._owner) is not None:
-            return []
         parcels: list[Parcel] = []
-        for name in left[:limit]:
-            parcel = self._parcel(name, taken=True)
+        while self._waiting and len(parcels) < limit:
+            try:
+                parcel = self._mark(self._waiting.popleft())
+            except StoreError:
+                if not parcels:
+                    raise
+                break  # what was marked is to be pushed
             if parcel is not None:
                 parcels.append(parcel)
-            else:
-                self._taken.move(name, self._directory, name)
-        for name in waiting[: limit - len(parcels)]:
-            parcel = self._parcel(name, taken=False)
-            if parcel is not None and self._directory.move(name, self._taken, name):
-                parcels.append(parcel)
-        if not parcels:
-            self.close()
         return parcels
 
-    def settle(self, stored: list[Parcel], failed: list[Parcel], refused: list[Parcel]) -> None:
-        """End what `take` began.
+    def put_back(self, parcels: list[Parcel], *, refused: bool = False) -> None:
+        """Mark files as not forwarded: they were not pushed, or nobody knows.
 
         Args:
-            stored: are on Redis.
-            failed: are not, or nobody knows: they go back, to be taken again.
-            refused: will never be: they go back for good.
+            parcels: as they were taken.
+            refused: never take them again.
 
         Raises:
-            StoreError: when the spool cannot be used; what is left is settled by the next `take`.
+            StoreError: when the spool cannot be used; they are pushed again nevertheless.
         """
-        self._refused.update(parcel.name for parcel in refused)
-        for parcel in stored:
-            self._taken.remove(parcel.name)
-        for parcel in (*failed, *refused):
-            self._taken.move(parcel.name, self._directory, parcel.name)
-        self.close()
+        if refused:
+            self._refused.update(parcel.name for parcel in parcels)
+        for parcel in parcels:
+            if self._directory.stat(parcel.name) is None:
+                self._move(forwarded_name(parcel.name), parcel.name)
 
     def close(self) -> None:
-        """Let another process forward."""
+        """End the round: let another process forward."""
         self._lease.release(self._owner.instance)
 
-    def _waiting(self) -> list[str]:
-        """Return the files whose bot is not here, oldest first."""
+    def _mark(self, name: str) -> Parcel | None:
+        parcel, goal = read_parcel(self._spool, name), forwarded_name(name)
+        # Where its goal is there, the name was used before: one after the other. What went away has its bot.
+        if parcel is None or self._directory.stat(goal) is not None or not self._move(name, goal):
+            return None
+        try:
+            self.kept.keep(parcel._replace(name=goal))
+        except StoreError:
+            self._move(goal, name)
+            raise
+        return parcel
+
+    def _move(self, name: str, goal: str) -> bool:
+        return self._directory.move(name, self._directory, goal)
+
+    def _find(self, names: list[str]) -> deque[str]:
+        """Return those files whose bot is not here, oldest first."""
         here: dict[str, bool] = {}
         found: list[tuple[int, str]] = []
-        now, names = time.time(), self._directory.names()
-        self._refused.intersection_update(names)
+        now = time.time()
         for name in names:
             prefix = prefix_of(name)
             if prefix is None or name in self._refused:
                 continue
             if prefix not in here:
-                here[prefix] = not unheld(self._directory.at(f"{_lease_of(prefix)}.lock"))
+                here[prefix] = not unheld(self._directory.at(lock_of(prefix)))
             facts = self._directory.stat(name) if not here[prefix] else None
             limit_s = CONTROL_TTL_S if prefix.startswith("ctl-") else ADMIN_TTL_S
             if facts is not None and now - facts.st_mtime < limit_s:
                 found.append((facts.st_mtime_ns, name))
-        return [name for _, name in sorted(found)]
-
-    def _parcel(self, name: str, *, taken: bool) -> Parcel | None:
-        """Return what a file says; None when it is not whole, or does not say for whom it is."""
-        try:
-            content = (self._taken if taken else self._directory).read(name, MAX_MESSAGE_BYTES)
-            if content is None or content.too_large:
-                return None
-            fields = parse_object(content.raw)
-        except (UnsafeFile, MalformedMessage):
-            return None
-        raw, known_by = content.raw, read_id(fields.get("id"))
-        if known_by is None:
-            # On Redis a file's name is lost: from now on it is the message's id.
-            known_by = name
-            raw = msgspec.json.encode({**fields, "id": known_by})
-        prefix = prefix_of(name) or ""
-        if by_id := _BY_ID.fullmatch(prefix):
-            bot_id = unquote(by_id[2])
-            if by_id[1] == "ctl":
-                return Parcel(name, PushControl(bot_id, known_by, raw))
-            return Parcel(name, PushMessage(Queue("bot", bot_id), known_by, raw))
-        queue = self._room_queue(prefix, read_room(fields))
-        return Parcel(name, PushMessage(queue, known_by, raw)) if queue is not None else None
-
-    def _room_queue(self, prefix: str, room: str) -> Queue | None:
-        # The name has only the room's hash, so the message must name the room.
-        kind: QueueKind = "room" if prefix.startswith("room-") else "pre-spawn"
-        for lower_path in (False, True):
-            queue = Queue(kind, canonical_room(room, lower_path=lower_path))
-            if room and self._spool.prefix(queue) == prefix:
-                return queue
-        return None
-
-
-def _lease_of(prefix: str) -> str:
-    by_id = _BY_ID.fullmatch(prefix)
-    return directory_name(unquote(by_id[2])) if by_id else prefix.removesuffix("-")
+        return deque(name for _, name in sorted(found))

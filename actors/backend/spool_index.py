@@ -13,7 +13,7 @@ import time
 from collections import deque
 
 from .directory import Directory, Stamp
-from .spool_names import prefix_of
+from .spool_names import is_forwarded, prefix_of
 
 # How long a file that cannot be parsed must stay unchanged before nobody can be writing it: our own choice.
 REST_S = 2.0
@@ -80,14 +80,16 @@ class SpoolIndex:
 
     Args:
         directory: the spool.
+        forwarded: whether messages wait here too that Redis has.
 
     Attributes:
         fed: a doorbell notes every new name, so the directory need not be looked at.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, forwarded: bool = True) -> None:
         self.fed = False
         self._directory = directory
+        self._forwarded = forwarded
         self._queues: dict[str, _Waiting] = {}
         self._noted: deque[str] = deque()
         self._rescan = False
@@ -202,11 +204,18 @@ class SpoolIndex:
                 waiting.stale = True
         while self._noted:
             name = self._noted.popleft()
-            queue = self._queues.get(prefix_of(name) or "")
+            queue = self._queues.get(self._prefix(name))
             if queue is not None and name not in queue.names:
                 found = self._directory.stat(name)
                 if found is not None:
                     queue.add(found.st_mtime_ns, name)
+
+    def _prefix(self, name: str) -> str:
+        """Return the prefix that a name waits under; an empty one when it waits for nobody here."""
+        prefix = prefix_of(name) or ""
+        # A bot takes its control objects from everywhere at once, and knows those it has had.
+        waits = self._forwarded or prefix.startswith("ctl-") or not is_forwarded(name)
+        return prefix if waits else ""
 
     def _changed(self) -> bool:
         return not self.fed and (not self._settled or self._directory.stamp() != self._stamp)
@@ -216,7 +225,7 @@ class SpoolIndex:
         self._settled = settled(self._stamp)
         found: dict[str, list[tuple[int, str]]] = {prefix: [] for prefix in self._queues}
         for name in self._directory.names():
-            waiting = found.get(prefix_of(name) or "")
+            waiting = found.get(self._prefix(name))
             facts = self._directory.stat(name) if waiting is not None else None
             if waiting is None or facts is None:
                 continue

@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 from botvisor.room import canonical_room
 from botvisor.store import Queue
-from botvisor.wire import MESSAGE_SUFFIX, admin_prefix, encode_id, id_digest, prespawn_prefix, room_prefix
+from botvisor.wire import (
+    FORWARDED_MARK,
+    MESSAGE_SUFFIX,
+    admin_prefix,
+    encode_id,
+    id_digest,
+    prespawn_prefix,
+    room_prefix,
+)
 
 _NAME_BYTES = 255  # NAME_MAX of every filesystem in use
 _ID_CHARS = 64
@@ -59,6 +67,29 @@ def prefix_of(name: str) -> str | None:
         return None
     found = _PREFIXED.fullmatch(name)
     return found[1] if found else None
+
+
+def forwarded_name(name: str) -> str:
+    """Return the name that a message's file bears once Redis has the message, too.
+
+    Every reader takes it for one of its own: it begins alike.
+    """
+    prefix = prefix_of(name) or ""
+    return bounded_name(prefix + FORWARDED_MARK, name.removeprefix(prefix))
+
+
+def is_forwarded(name: str) -> bool:
+    """Return whether a message's file bears the name that says that Redis has the message, too."""
+    if FORWARDED_MARK not in name:  # of most that settles it
+        return False
+    prefix = prefix_of(name)
+    return prefix is not None and name.startswith(FORWARDED_MARK, len(prefix))
+
+
+def original_name(name: str) -> str:
+    """Return the name that a message's file had before it was forwarded."""
+    prefix = prefix_of(name) or ""
+    return prefix + name.removeprefix(prefix).removeprefix(FORWARDED_MARK) if is_forwarded(name) else name
 
 
 def directory_name(bot_id: str) -> str:

@@ -20,7 +20,7 @@ from .directory import Directory
 from .lock import unheld
 from .private_file import UnsafeFile
 from .served_queue import SpoolParts, message_id
-from .spool_names import ClaimedName, Place, is_alias, place_of, tail_of
+from .spool_names import ClaimedName, Place, is_alias, original_name, place_of, tail_of
 
 _LISTED = 1_000
 
@@ -89,7 +89,7 @@ class SpoolViews:
             return "dead"
         tail = tail_of(known_by)
         for name in self._directory.names():
-            if name.startswith(place.prefix) and (name.endswith(tail) or name == known_by):
+            if name.startswith(place.prefix) and (name.endswith(tail) or original_name(name) == known_by):
                 return "stored"
         return "unknown"
 
