@@ -5,6 +5,7 @@ if __name__ != "botvisor.config":
 
 from .env import in_kubernetes as in_kubernetes
 from .env import load_settings as load_settings
+from .env import read_secret as read_secret
 from .env_file import add_env_file as add_env_file
 from .secret import Secret as Secret
 from .settings import Settings as Settings

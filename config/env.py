@@ -128,3 +128,14 @@ def in_kubernetes(environ: Mapping[str, str] | None = None) -> bool:
         environ: the variables; the process's own when None.
     """
     return "KUBERNETES_SERVICE_HOST" in (os.environ if environ is None else environ)
+
+
+def read_secret(name: str, environ: Mapping[str, str] | None = None) -> Secret | None:
+    """Return the secret that a variable holds, without white space around it; None when it holds none.
+
+    Args:
+        name: the variable.
+        environ: the variables; the process's own when None.
+    """
+    text = (os.environ if environ is None else environ).get(name, "").strip()
+    return Secret(text) if text else None

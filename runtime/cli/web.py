@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ async def web(options: Namespace, settings: Settings) -> int:
             say_json({"url": url})
         else:
             say(f"serving {url}{' to who has the token' if token is not None else ''} (Ctrl-C ends it)")
+        sys.stdout.flush()  # whoever reads it is not to wait until it ends
 
     await serve(
         settings,
@@ -88,6 +90,8 @@ def _token(options: Namespace) -> Secret | None:
     """
     if options.token_file is not None:
         try:
+            if options.token_file.stat().st_mode & 0o077:
+                complain(f"others can read {options.token_file}: chmod 600 keeps the token to you")
             text = options.token_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"the file with the token cannot be read: {error}") from None

@@ -1,0 +1,206 @@
+"""What is shown of a bot. Heartbeats come from anybody: whatever they hold, this makes something of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from botvisor import liveness, process
+from botvisor.cli import fleet, summary
+from botvisor.cli.output import duration, printable
+from botvisor.errors import MalformedMessage
+from botvisor.heartbeat import Heartbeat
+from botvisor.message_forms import known_by
+from botvisor.messages import decode_message
+from botvisor.store import Queue, QueuedMessage
+
+MESSAGES = 100  # of a bot that are shown
+_PEOPLE = 20
+_LINE = 300  # characters
+_TEXT = 2_000
+_STACK = 8_000
+_ENTRIES = 16
+_WORDS = {"stored": "queued", "delivered": "claimed", "dead": "dead"}
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
+    """Return a bot's row in the fleet.
+
+    Args:
+        heartbeat: its last one.
+        stale_s: the age at which one is stale, in seconds.
+    """
+    health = heartbeat.health
+    try:
+        note = fleet.note_of(fleet.row_of(heartbeat, stale_s))
+    except _UNREADABLE:
+        note = ""
+    return {
+        "bot_id": heartbeat.bot_id,
+        "host": clip(heartbeat.host),
+        "pid": number(heartbeat.pid),
+        "room_url": clip(heartbeat.room_url),
+        "participants": [clip(name, 80) for name in heartbeat.participants[:_PEOPLE]],
+        "participant_count": len(heartbeat.participants),
+        "status": clip(liveness.status(heartbeat, stale_s), 20),
+        "uptime_s": number(health.get("uptime_s")),
+        "restarts": number(health.get("restarts")),
+        "lag_ms": number(health.get("lag_ms")),
+        "backend": clip(health.get("backend") or "", 40),
+        "last_seen_s": number(liveness.age_s(heartbeat)),
+        "seen_at": clip(heartbeat.timestamp, 60),
+        "note": clip(note),
+    }
+
+
+def figures_of(heartbeat: Heartbeat) -> tuple[float | None, ...]:
+    """Return what is plotted: see `history.COLUMNS`."""
+    health = heartbeat.health
+    boxes = health.get("mailboxes")
+    depths = [number(depth) or 0.0 for depth in boxes.values()] if isinstance(boxes, dict) else []
+    return (
+        number(health.get("lag_ms")),
+        number(health.get("restarts")),
+        number(health.get("rss_mb")),
+        sum(depths) if isinstance(boxes, dict) else None,
+    )
+
+
+def details_of(heartbeat: Heartbeat, status: str, messages: Sequence[QueuedMessage]) -> dict[str, Any]:
+    """Return what a bot's own page shows beside its row.
+
+    Args:
+        heartbeat: its last one.
+        status: what its row says.
+        messages: what its queues hold.
+    """
+    try:
+        told = summary.summary(_sighting(heartbeat, status, messages))
+    except _UNREADABLE:
+        told = "Its heartbeat holds what this version cannot read."
+    blocked = heartbeat.health.get("blocked") if status == "blocked" else None
+    stacks = heartbeat.health.get("stack")
+    return {
+        "summary": clip(told, _TEXT),
+        "facts": [[name, clip(value)] for name, value in _facts(heartbeat)],
+        "blocked": _blocked(blocked) if isinstance(blocked, dict) else None,
+        "stacks": {clip(name, 80): _lines(text) for name, text in stacks.items()}
+        if isinstance(stacks, dict)
+        else None,
+        "ledger": [_entry(entry) for entry in _ledger(heartbeat)[-_ENTRIES:]],
+    }
+
+
+def letter_of(queue: Queue, message: QueuedMessage) -> dict[str, Any]:
+    """Return a message of a bot's queues as its page shows it."""
+    sender: str | None = None
+    try:
+        decoded = decode_message(message.raw, fallback_id=message.name, source="", received_at=0.0)
+        text, sender = decoded.text, decoded.sender_name or decoded.sender_id
+    except MalformedMessage as error:
+        text = f"({error.reason})"
+    return {
+        "id": clip(known_by(message.raw, message.name)),
+        "state": _WORDS.get(message.state, message.state),
+        "queue": clip(queue),
+        "stored_at": message.stored_at,
+        "tries": message.tries,
+        "sender": clip(sender, 80) if sender else None,
+        "text": clip(text, _TEXT),
+        "reason": clip(message.reason) or None,
+    }
+
+
+def number(value: Any) -> float | None:
+    """Return a number that can be shown; None for all else, and for what no browser counts exactly."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or abs(value) > 2**53:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def clip(value: object, limit: int = _LINE) -> str:
+    """Return a value as one line that can be shown: printable, and not too long."""
+    text = str(value)
+    cut = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return printable(cut)
+
+
+def _lines(text: object) -> list[str]:
+    return [clip(line) for line in str(text)[-_STACK:].splitlines() if line.strip()]
+
+
+def _sighting(heartbeat: Heartbeat, status: str, messages: Sequence[QueuedMessage]) -> summary.Sighting:
+    return summary.Sighting(
+        heartbeat=heartbeat,
+        status=status,
+        age_s=liveness.age_s(heartbeat),
+        gone=process.gone(liveness.owner(heartbeat)),
+        messages=messages,
+        now=time.time(),
+    )
+
+
+def _facts(heartbeat: Heartbeat) -> Iterator[tuple[str, str]]:
+    health = heartbeat.health
+    yield "host", heartbeat.host or "-"
+    yield "process", str(heartbeat.pid)
+    yield "room", heartbeat.room_url or "-"
+    yield "participants", ", ".join(heartbeat.participants[:_PEOPLE]) or "-"
+    yield "backend", " ".join(_backend(health))
+    yield from _measured(
+        health,
+        ("processor time", "cpu_s", "s"),
+        ("held back by its cgroup", "throttled_s", "s"),
+        ("longest pause for garbage", "gc_pause_ms", "ms"),
+        ("oldest message in a mailbox", "oldest_message_s", "s"),
+    )
+    boxes = health.get("mailboxes")
+    if isinstance(boxes, dict) and boxes:
+        yield "mailboxes", ", ".join(f"{name} {depth}" for name, depth in list(boxes.items())[:_ENTRIES])
+    if heartbeat.instance:
+        yield "instance", heartbeat.instance
+    yield "last heartbeat", heartbeat.timestamp
+
+
+def _backend(health: dict[str, Any]) -> Iterator[str]:
+    yield str(health.get("backend") or "-")
+    store = health.get("store")
+    if isinstance(store, dict):
+        if (since_s := number(store.get("since_s"))) is not None:
+            yield f"for {duration(since_s)}"
+        if store.get("reason"):
+            yield f"({store['reason']})"
+
+
+def _measured(health: dict[str, Any], *wanted: tuple[str, str, str]) -> Iterator[tuple[str, str]]:
+    for label, name, unit in wanted:
+        if (value := number(health.get(name))) is not None:
+            yield label, f"{value:g} {unit}"
+
+
+def _blocked(blocked: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "file": clip(blocked.get("file", "?")),
+        "line": number(blocked.get("line")),
+        "function": clip(blocked.get("function", "?")),
+        "for_s": number(blocked.get("for_s")),
+        "stack": _lines(blocked.get("stack", "")),
+    }
+
+
+def _ledger(heartbeat: Heartbeat) -> list[dict[str, Any]]:
+    found: Iterable[Any] = summary.ledger(heartbeat)
+    return [entry for entry in found if isinstance(entry, dict)]
+
+
+def _entry(entry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "at": clip(entry.get("at", ""), 60),
+        "actor": clip(entry.get("actor", "")),
+        "message": clip(entry.get("message") or ""),
+        "error": clip(entry.get("error", "")),
+        "backoff_s": number(entry.get("backoff_s")),
+    }
