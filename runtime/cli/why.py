@@ -53,6 +53,7 @@ async def why(options: Namespace, settings: Settings) -> int:
         status = liveness.status(heartbeat, settings.heartbeat_stale_s)
         if options.stack and status not in (*liveness.ENDED, "blocked"):
             heartbeat = await _with_stack(client, heartbeat)
+            status = liveness.status(heartbeat, settings.heartbeat_stale_s)
     sighting = Sighting(
         heartbeat=heartbeat,
         status=status,
@@ -86,9 +87,9 @@ async def _with_stack(client: Client, heartbeat: Heartbeat) -> Heartbeat:
     with anyio.move_on_after(_STACK_WAIT_S):
         while True:
             await anyio.sleep(0.1)
-            found = await client.heartbeat(heartbeat.bot_id)
-            if found is not None and "stack" in found.health:
-                return found
+            heartbeat = await client.heartbeat(heartbeat.bot_id) or heartbeat
+            if "stack" in heartbeat.health or heartbeat.status in ("blocked", "stopped"):
+                return heartbeat
     complain(f"{heartbeat.bot_id} did not tell within {_STACK_WAIT_S:g} s where its tasks stand")
     return heartbeat
 
