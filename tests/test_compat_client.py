@@ -1,6 +1,5 @@
 """The guide's asynchronous client: every function, on Redis and on files, on its callers' own loop."""
 
-import asyncio
 import os
 
 import anyio
@@ -256,35 +255,3 @@ async def test_it_shares_the_backend_with_the_bots_of_its_loop(on_files):
         assert client._backend is bot.actors["backend"]
         await client.close()
         assert bot.status == "healthy"
-
-
-def test_one_loop_after_the_other(on_files):
-    async def send(number, *, close):
-        client = await get_redis_client()
-        await client.send_heartbeat(number, ROOM, [])
-        if close:
-            await client.close()
-        return (await (await get_redis_client()).get_heartbeat(number))["pid"]
-
-    for number in (1, 2, 3):
-        assert asyncio.run(send(number, close=number == 2)) == number
-        assert anyio.run(lambda number=number: send(number, close=number == 2), backend="trio") == number
-
-
-def test_a_client_serves_no_other_loop(on_files):
-    async def use(client):
-        with pytest.raises(StoreUnavailable, match="another event loop"):
-            await client.get_heartbeat(1)
-        with pytest.raises(StoreUnavailable, match="another event loop"):
-            await client.close()
-
-    async def main():
-        client = await get_redis_client()
-        await anyio.to_thread.run_sync(lambda: asyncio.run(use(client)))
-        assert await client.get_heartbeat(1) is None
-        return client
-
-    client = asyncio.run(main())
-    with pytest.raises(StoreUnavailable):
-        asyncio.run(client.get_heartbeat(1))
-    asyncio.run(client.close())

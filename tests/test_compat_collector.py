@@ -136,8 +136,7 @@ async def test_a_cancelled_call_has_returned_nothing(client, branch):
     for number in range(20):
         await client.send_admin_message(99, str(number))
     expected = [str(number) for number in range(20)]
-    # The call is cancelled at each of its steps in turn.
-    for steps in range(60):
+    for steps in range(60):  # it is cancelled at each of its steps in turn
         task = asyncio.create_task(client.get_admin_messages(99))
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -207,13 +206,30 @@ async def test_messages_of_both_stores_are_returned(on_redis):
     await client.close()
 
 
+async def test_what_was_taken_from_one_store_is_not_returned_from_the_other(on_redis):
+    client = await get_redis_client()
+    await client.get_admin_messages(99)  # so that its files are not forwarded
+    on_redis.send(99, id="twin", message="on Redis")
+    assert await texts(client) == ["on Redis"]
+    await client.close()
+    client = await get_redis_client()
+    assert await texts(client) == []
+    for number, name in enumerate(("twin", "new", "twin")):
+        (on_redis.folder / "admin_message" / f"admin-99-{number}.json").write_text(
+            f'{{"id": "{name}", "message": "{name}"}}'
+        )
+    assert await texts(client) == ["new"]
+    assert await texts(client) == []
+    await client.close()
+
+
 async def test_while_redis_is_away_the_files_are_collected(on_redis):
     client = await get_redis_client()
     await client.send_admin_message(99, "before")
     assert await texts(client) == ["before"]
     on_redis.server.close()
-    await client.send_admin_message(99, "meanwhile")
-    assert await texts(client) == ["meanwhile"]
+    await client.send_admin_message(99, "now")
+    assert await texts(client) == ["now"]
     await client.close()
 
 
@@ -222,7 +238,7 @@ async def test_with_every_store_away_it_fails(on_redis, monkeypatch):
     client = await get_redis_client()
     on_redis.server.close()
     with pytest.raises(StoreUnavailable, match="bot 99"):
-        await client.get_admin_messages(99)
+        await texts(client)
     await client.close()
 
 
@@ -234,52 +250,3 @@ async def test_the_lease_is_kept_between_two_calls(on_redis, monkeypatch):
     await until(lambda: on_redis.redis.ttl("admin:owner:{admin:queue:99}") > 25, 5)
     await client.close()
     assert not on_redis.redis.exists("admin:owner:{admin:queue:99}")
-
-
-@pytest.mark.parametrize("kind", ["asyncio", "trio"])
-def test_the_next_call_may_come_in_another_loop(on_files, kind):
-    async def call(*to_send):
-        client = await get_redis_client()
-        for text in to_send:
-            await client.send_admin_message(99, text)
-        return await texts(client)
-
-    def run(*to_send):
-        return anyio.run(call, *to_send, backend=kind)
-
-    assert run("a", "b") == ["a", "b"]
-    assert run("c") == ["c"]
-    assert run() == []
-
-
-async def test_two_loops_at_once_cannot_both_have_a_queue(client):
-    await client.get_admin_messages(99)
-
-    async def other():
-        return await texts(await get_redis_client())
-
-    with pytest.raises(QueueTaken, match="another event loop of this process"):
-        await anyio.to_thread.run_sync(lambda: asyncio.run(other()))
-
-
-CLOSES_ITS_LOOPS = """
-from botvisor.compat.redis_client import get_redis_client
-
-async def call(*texts):
-    client = await get_redis_client()
-    for text in texts:
-        await client.send_admin_message(99, text)
-    return [message["message"] for message in await client.get_admin_messages(99)]
-
-for texts in (["a", "b"], ["c"], []):
-    loop = asyncio.new_event_loop()
-    print("got", loop.run_until_complete(call(*texts)))
-    loop.close()
-"""
-
-
-async def test_the_next_call_may_come_when_the_loop_was_just_closed(branch):
-    with Scripts(branch.folder) as scripts:
-        program = scripts.start(CLOSES_ITS_LOOPS, **branch.variables())
-        assert await anyio.to_thread.run_sync(program.ends) == 0
-        assert program.out == ["got ['a', 'b']", "got ['c']", "got []"]

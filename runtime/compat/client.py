@@ -11,7 +11,7 @@ import anyio
 
 from botvisor import tasks
 from botvisor.bot_supervisor import BotSupervisor
-from botvisor.errors import NotStored, StoreError, StoreUnavailable
+from botvisor.errors import ActorError, NotStored, StoreError, StoreUnavailable
 from botvisor.identities import new_identity
 from botvisor.logs import via
 from botvisor.messages import compose_message
@@ -28,7 +28,7 @@ from botvisor.store import (
 )
 from botvisor.target import queue_of
 
-from .asking import ask
+from .asking import TIMEOUT_S
 from .beat import fields_of, key_of, record_of, text_of
 from .collectors import Collectors
 
@@ -222,8 +222,12 @@ class RedisClient:
                 await self._leave()
 
     async def _ask(self, command: Command) -> Any:
-        self._check_open()
-        return await ask(self._backend, command)
+        if self._closed:
+            self._check_open()
+        try:
+            return await self._backend.ask(command, timeout=TIMEOUT_S)
+        except ActorError as error:
+            raise StoreUnavailable(str(error)) from error
 
     def _check_open(self) -> None:
         if self._closed:

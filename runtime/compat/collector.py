@@ -30,11 +30,14 @@ from botvisor.store import (
     Done,
     ListMessages,
     NextMessage,
+    Past,
     Queue,
     QueuedMessage,
+    ReadPast,
     ReleaseLease,
     ReturnMessage,
 )
+from botvisor.wire import id_digest
 
 from .asking import TIMEOUT_S, ask
 
@@ -51,6 +54,7 @@ class _Part:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.leased = False
+        self.past = Past()  # what became of its messages until we had the lease
         self.head: Claim | None = None  # in flight, and returned
         self.nameless: Counter[bytes] = Counter()  # returned, and waiting behind it: without ids of their own
 
@@ -152,7 +156,9 @@ class Collector:
     async def _lease(self) -> None:
         commands = [AcquireLease(part.queue, self._owner) for part in self._parts]
         answers = await self._backend.ask_all(commands, timeout=TIMEOUT_S)
+        gained = False
         for part, answer in zip(self._parts, answers, strict=True):
+            gained = gained or (answer is None and not part.leased)
             part.leased = answer is None
         taken = next((answer for answer in answers if isinstance(answer, Owner)), None)
         unsafe = next((answer for answer in answers if isinstance(answer, UnsafeDirectory)), None)
@@ -164,6 +170,16 @@ class Collector:
             raise unsafe
         if not any(part.leased for part in self._parts):
             raise StoreUnavailable(f"the queue of bot {self._key} cannot be reached: {answers[0]}")
+        if gained:
+            await self._read_past()
+
+    async def _read_past(self) -> None:
+        """Read what became of the messages: what was taken from one store may lie in the other as well."""
+        commands = [ReadPast(part.queue, self._owner.instance) for part in self._parts]
+        answers = await self._backend.ask_all(commands, timeout=TIMEOUT_S)
+        for part, answer in zip(self._parts, answers, strict=True):
+            if isinstance(answer, Past):
+                part.past = answer
 
     async def _release(self) -> None:
         releases = [ReleaseLease(part.queue, self._owner.instance) for part in self._parts if part.leased]
@@ -188,7 +204,7 @@ class Collector:
                 )
             except MalformedMessage:
                 continue  # it is dealt with when it is claimed
-            if each.state != "stored" or message.id in self._returned_ids or message.id in catch.ids:
+            if each.state != "stored" or message.id in catch.ids or self._is_known(message.id):
                 continue
             if not message.id:
                 if skipped[each.raw] > 0:
@@ -224,13 +240,19 @@ class Collector:
 
     def _was_returned(self, part: _Part, claim: Claim, message: AdminMessage) -> bool:
         if message.id:
-            return message.id in self._returned_ids
+            return self._is_known(message.id)
         if part.head is not None:  # the first to be acknowledged, or it was forgotten
             return True
         if part.nameless[claim.raw] > 0:
             part.nameless[claim.raw] -= 1
             return True
         return False
+
+    def _is_known(self, message_id: str) -> bool:
+        if not message_id:
+            return False
+        digest = id_digest(message_id)
+        return message_id in self._returned_ids or any(digest in part.past.handled for part in self._parts)
 
     def _remember(self, catch: _Catch) -> None:
         for part, head in catch.heads:
