@@ -80,6 +80,14 @@ async def test_a_bot_of_this_host_is_reached_while_redis_is_away(command, away, 
     files.close()
 
 
+async def test_a_bot_that_keeps_to_files_is_reached_while_redis_is_there(command, redis, tmp_path):
+    files = FileStore(settings_in(tmp_path))
+    await files.execute([AcquireLease(Queue("bot", "ada"), own("ada", "one"))])
+    code, out, err = await anyio.to_thread.run_sync(partial(command, "send", "ada", "hello", **redis))
+    assert (code, out.endswith(f"(spool@{host()})\n"), err) == (0, True, "")
+    files.close()
+
+
 def test_a_message_that_was_awaited_in_vain_ends_with_4_wherever_it_is(command, away):
     assert command("send", "ada", "hello", "--spool", "--wait", "0.1", **away)[0] == 4
 

@@ -78,6 +78,7 @@ async def send(options: Namespace, settings: Settings) -> int:
             if not targets:
                 complain("no live bots: nobody was sent anything")
         sent = await _send_all(client, targets, text, options)
+        away = client.away() is not None
     receipts = [each for each in sent if isinstance(each, Receipt)]
     for error in sent:
         if isinstance(error, Exception):
@@ -92,7 +93,7 @@ async def send(options: Namespace, settings: Settings) -> int:
         say_json(documents[0])
     if len(receipts) < len(sent):
         return FAILED
-    return _code(receipts, settings, waited=options.wait is not None)
+    return _code(receipts, away=away, waited=options.wait is not None)
 
 
 def _read(options: Namespace) -> tuple[list[str], str]:
@@ -175,11 +176,11 @@ def _text(receipt: Receipt) -> str:
     return f"{receipt.id} {' → '.join(steps)} ({receipt.where})"
 
 
-def _code(receipts: Sequence[Receipt], settings: Settings, *, waited: bool) -> int:
+def _code(receipts: Sequence[Receipt], *, away: bool, waited: bool) -> int:
     if waited:
         return DONE if all(receipt.state == "handled" for receipt in receipts) else NOT_REACHED
     spooled = [receipt for receipt in receipts if receipt.where.startswith("spool@")]
-    if settings.use_redis and spooled:
+    if away and spooled:  # otherwise their bots look there, and not on Redis
         what = "the message" if len(receipts) == 1 else f"{len(spooled)} of {len(receipts)} messages"
         complain(f"Redis is away: only {spooled[0].where} has {what}")
         return SPOOLED
