@@ -16,11 +16,11 @@ from loguru import logger
 from botvisor.config import Settings, load_settings
 from botvisor.errors import BotvisorError
 
-from . import clean, control, doctor, identities, inbox, ps, reap, run, send, why
+from . import clean, control, doctor, identities, inbox, ps, reap, run, send, web, why
 from .arguments import Help, add_redis_url
 from .output import complain
 
-_COMMANDS = (ps, why, send, inbox, identities, control, doctor, reap, clean, run)
+_COMMANDS = (ps, why, send, inbox, identities, control, doctor, reap, clean, run, web)
 
 _EPILOG = """\
 examples:

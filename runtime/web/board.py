@@ -11,7 +11,7 @@ from botvisor.heartbeat import Heartbeat
 
 _GONE_LIMIT = 1_000
 # What differs in two rows of one heartbeat: those who read them count on by themselves.
-_TICKING = frozenset({"last_seen_s"})
+_TICKING = frozenset({"last_seen_s", "uptime_s"})
 
 
 class Sighting(msgspec.Struct, frozen=True):

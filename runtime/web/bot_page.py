@@ -15,9 +15,14 @@ _PLOTS = (
     ("depth", "Messages in its mailboxes", ""),
 )
 _COMMANDS = (
-    ("stack", "Ask for the stack", "Ask it where its tasks stand? That disturbs nothing."),
-    ("drain", "Drain", "It takes no more messages, and ends when its main ends."),
-    ("stop", "Stop", "It stops as SIGTERM does: its inbox ends, and main has its grace."),
+    (
+        "stack",
+        "Ask for the stack",
+        "Ask {} for its stack?",
+        "It tells where its tasks stand; that disturbs nothing.",
+    ),
+    ("drain", "Drain", "Drain {}?", "It takes no more messages, and ends when its main ends."),
+    ("stop", "Stop", "Stop {}?", "It stops as SIGTERM does: its inbox ends, and main has its grace."),
 )
 
 
@@ -35,7 +40,13 @@ def bot_page(bot_id: str, details: Mapping[str, Any], *, logged_in: bool) -> str
     head = tag(
         "div",
         tag("h1", tag("bdi", bot_id), " ", status_word(status, id="status")),
-        tag("div", *(_command(*each) for each in _COMMANDS), class_="commands", id="commands", hidden=True),
+        tag(
+            "div",
+            *(_command(bot_id, *each) for each in _COMMANDS),
+            class_="commands",
+            id="commands",
+            hidden=True,
+        ),
         class_="title",
     )
     facts = [join(tag("dt", name), tag("dd", value)) for name, value in details.get("facts", ())]
@@ -148,9 +159,16 @@ def _send_box() -> Html:
     return _card("Send", without, form)
 
 
-def _command(command: str, title: str, text: str) -> Html:
-    style = "danger" if command == "stop" else None
-    return tag("button", title, type="button", data_command=command, data_text=text, class_=style)
+def _command(bot_id: str, command: str, title: str, question: str, consequence: str) -> Html:
+    return tag(
+        "button",
+        title,
+        type="button",
+        data_command=command,
+        data_question=question.format(bot_id),
+        data_consequence=consequence,
+        class_="danger" if command == "stop" else None,
+    )
 
 
 def _dialog() -> Html:

@@ -26,7 +26,7 @@ _HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer browsers hide the origin of a form, too
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }

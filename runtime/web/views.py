@@ -33,7 +33,10 @@ def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
         heartbeat: its last one.
         stale_s: the age at which one is stale, in seconds.
     """
-    health = heartbeat.health
+    health, status = heartbeat.health, liveness.status(heartbeat, stale_s)
+    age_s, up_s = number(liveness.age_s(heartbeat)), number(health.get("uptime_s"))
+    if up_s is not None and age_s is not None and status not in liveness.ENDED:
+        up_s += age_s
     try:
         note = fleet.note_of(fleet.row_of(heartbeat, stale_s))
     except _UNREADABLE:
@@ -45,12 +48,12 @@ def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
         "room_url": clip(heartbeat.room_url),
         "participants": [clip(name, 80) for name in heartbeat.participants[:_PEOPLE]],
         "participant_count": len(heartbeat.participants),
-        "status": clip(liveness.status(heartbeat, stale_s), 20),
-        "uptime_s": number(health.get("uptime_s")),
+        "status": clip(status, 20),
+        "uptime_s": None if up_s is None else round(up_s, 1),
         "restarts": number(health.get("restarts")),
         "lag_ms": number(health.get("lag_ms")),
         "backend": clip(health.get("backend") or "", 40),
-        "last_seen_s": number(liveness.age_s(heartbeat)),
+        "last_seen_s": None if age_s is None else round(age_s, 1),
         "seen_at": clip(heartbeat.timestamp, 60),
         "note": clip(note),
     }

@@ -140,9 +140,9 @@ form.elements.text.addEventListener("keydown", (event) => {
 const dialog = byId("confirm");
 for (const button of document.querySelectorAll("[data-command]")) {
   button.addEventListener("click", () => {
-    const { command, text } = button.dataset;
-    byId("question").textContent = `${button.textContent}: ${botId}?`;
-    byId("consequence").textContent = text;
+    const { command, question, consequence } = button.dataset;
+    byId("question").textContent = question;
+    byId("consequence").textContent = consequence;
     byId("confirmed").textContent = button.textContent;
     byId("confirmed").className = command === "stop" ? "danger" : "main";
     dialog.returnValue = "";

@@ -17,7 +17,7 @@ const COLUMNS = [
   ["Backend", "backend", (bot) => plain(bot.backend)],
   ["Seen", "number", (bot) => duration(bot.last_seen_s)],
 ];
-const SEEN = COLUMNS.length - 1;
+const [UP, SEEN] = [5, COLUMNS.length - 1]; // they count on by themselves
 
 const body = byId("bots");
 const filter = byId("filter");
@@ -34,6 +34,7 @@ function draw(known) {
       if (title === "Room") cell.title = bot.room_url;
       if (title === "Status" && bot.note) cell.append(make("small", {}, bot.note));
       if (place === SEEN) known.seen = cell;
+      if (place === UP) known.up = cell;
       return cell;
     }),
   );
@@ -109,12 +110,18 @@ function choose() {
   empty.textContent = filter.value || chosen.size ? "No such bots." : dead ? `No bots run; ${dead} ended.` : "No bots run.";
 }
 
+function countOn(cell, seconds, passed) {
+  if (seconds === null) return;
+  const text = duration(seconds + passed);
+  if (cell.textContent !== text) cell.textContent = text;
+}
+
 function tick() {
   const now = performance.now();
-  for (const { bot, row, heard, seen } of bots.values()) {
-    if (row.hidden || bot.last_seen_s === null) continue;
-    const text = duration(bot.last_seen_s + (now - heard) / 1000);
-    if (seen.textContent !== text) seen.textContent = text;
+  for (const { bot, row, heard, seen, up } of bots.values()) {
+    if (row.hidden) continue;
+    countOn(seen, bot.last_seen_s, (now - heard) / 1000);
+    if (!ENDED.has(bot.status)) countOn(up, bot.uptime_s, (now - heard) / 1000);
   }
 }
 
