@@ -222,7 +222,9 @@ class RedisClient:
                 await self._leave()
 
     async def _ask(self, command: Command) -> Any:
-        if self._closed:
+        # Written out, as is what `asking.ask` does: callers by the hundred pay for each call. In another loop
+        # than its own an ask would never end.
+        if self._closed or self._running_loop() is not self._loop:
             self._check_open()
         try:
             return await self._backend.ask(command, timeout=TIMEOUT_S)
