@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import msgspec
 import pytest
@@ -154,3 +155,17 @@ def test_a_page_says_as_of_when_it_is():
     assert re.search(r"as of \d\d:\d\d:\d\d\.$", said)
     assert "cannot be read: it broke. This is as of" in pages.trouble({**state, "problem": "it broke"})
     assert pages.trouble(STATE) == ""
+
+
+def test_the_script_has_the_same_columns_as_the_snapshot():
+    script = (files("botvisor.web") / "static" / "fleet.js").read_text()
+    titles = re.findall(r'^  \["(\w+)", "\w+", \(bot\)', script, re.MULTILINE)
+    assert titles == [title for title, _ in pages.COLUMNS]
+
+
+def test_nothing_is_fetched_from_elsewhere_and_nothing_read_as_html():
+    for each in (files("botvisor.web") / "static").iterdir():
+        text = each.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(
+            r"https?://|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|\.style\b", text
+        )

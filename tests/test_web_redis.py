@@ -20,7 +20,10 @@ def anyio_backend():
 
 async def test_it_stays_useful_while_redis_is_away(place):
     """One bot on this host, and one on another, which only Redis tells of."""
-    here, there = place.settings(), place.settings(folder=place.folder / "there")
+    # A Redis that has lost its memory knows of a bot again with the next heartbeat.
+    here, there = (
+        place.settings(folder=place.folder / name, heartbeat_interval_s=0.5) for name in ("here", "there")
+    )
     async with (
         open_bot(room_url=ROOM, bot_id="here", settings=here),
         open_bot(room_url=ROOM, bot_id="there", settings=there),

@@ -58,7 +58,7 @@ class Guard:
             return
         if scope["type"] != "http":  # no web sockets
             return
-        answer = self._refuse(HTTPConnection(scope), scope["method"])
+        answer = self._refuse(HTTPConnection(scope))
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,8 +69,9 @@ class Guard:
 
         await (answer or self._app)(scope, receive, send_guarded)
 
-    def _refuse(self, request: HTTPConnection, method: str) -> Response | None:
-        path, headers = request.url.path, request.headers
+    def _refuse(self, request: HTTPConnection) -> Response | None:
+        # Not its `url`, which cannot be had when the name is a bad one.
+        path, method, headers = request.scope["path"], request.scope["method"], request.headers
         if not self._is_ours(headers.get("host", "")):
             text = "This server does not go by that name. `botvisor web --allow-host NAME` adds one.\n"
             return PlainTextResponse(text, 421)
@@ -124,7 +125,9 @@ def is_loopback(host: str) -> bool:
 def _name(host: str) -> str:
     """Return the name or address in a ``Host`` header, without its port; empty when there is none."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+        parts = urlsplit(f"//{host}")
+        _ = parts.port  # reading it is what checks it
+        return (parts.hostname or "").removesuffix(".")
     except ValueError:
         return ""
 

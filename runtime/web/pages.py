@@ -188,7 +188,8 @@ def _shown(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _class(name: str) -> str | None:
-    return "number" if name in _NUMBERS else name.partition("_")[0]
+    # Not "status": that is the class of the word in it.
+    return "number" if name in _NUMBERS else "state" if name == "status" else name.partition("_")[0]
 
 
 def status_word(status: str, **more: object) -> Html:

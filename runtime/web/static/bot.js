@@ -1,6 +1,6 @@
 // A bot's page: each event tells all about it, and what differs is drawn.
 
-import { Stream, byId, clock, duration, make, plain, post, status } from "./live.js";
+import { Stream, byId, clock, duration, make, plain, post, status, when } from "./live.js";
 import { Plot } from "./plot.js";
 
 const botId = document.querySelector("main").dataset.bot;
@@ -47,7 +47,7 @@ function take(news) {
   draw("blocked", news.blocked, showBlocked);
   draw("stacks", news.stacks, showStacks);
   table("ledger", news.ledger, (entry) => [
-    entry.at,
+    when(entry.at),
     entry.actor,
     entry.message ? `${entry.error} (on ${entry.message})` : entry.error,
     entry.backoff_s === null ? "–" : duration(entry.backoff_s),

@@ -7,7 +7,7 @@ const STATUSES = ["blocked", "degraded", "lost", "starting", "draining", "health
 
 const COLUMNS = [
   ["Bot", "bot", (bot) => make("a", { href: `/bot?id=${encodeURIComponent(bot.bot_id)}` }, make("bdi", {}, bot.bot_id))],
-  ["Status", "status", (bot) => status(bot.status)],
+  ["Status", "state", (bot) => status(bot.status)],
   ["Host", "host", (bot) => plain(bot.host)],
   ["Room", "room", (bot) => plain(bot.room_url)],
   ["Who", "participants", (bot) => String(bot.participant_count)],

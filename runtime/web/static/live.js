@@ -27,6 +27,12 @@ export function duration(seconds) {
 /** The time of day at which something was, given in seconds since the epoch. */
 export const clock = (at) => new Date(at * 1000).toTimeString().slice(0, 8);
 
+/** The day and time of a text such as 2026-01-31T12:00:00+00:00, where the browser is. */
+export function when(text) {
+  const day = new Date(text);
+  return Number.isNaN(day.getTime()) ? text : day.toLocaleString("sv"); // as ISO 8601 has it
+}
+
 export const plain = (value) => (value === null || value === undefined || value === "" ? "–" : String(value));
 
 export const figure = (value) => (value >= 100 ? Math.round(value) : Math.round(value * 10) / 10).toLocaleString("en");
