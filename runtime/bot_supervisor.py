@@ -56,6 +56,7 @@ class BotSupervisor:
             lambda: BackendActor(storage.store, log),
             self.core.timers,
             capacity=BACKEND_CAPACITY,
+            gathers=True,
         )
         self.backend = self._cell.ref
         self._assembly = Assembly(

@@ -11,6 +11,7 @@ import anyio.lowlevel
 from .actor import Actor, BatchActor, Context
 from .envelope import Envelope, Fate
 from .errors import ActorCrashed, Reject, StartTimeout
+from .group import Group, GroupRef
 from .mailbox import Mailbox
 from .ref import Ref
 from .restart import RestartType
@@ -42,6 +43,7 @@ class Cell:
         timers: the supervisor's.
         capacity: how many messages may wait.
         start_timeout: the limit of `Actor.start`, in seconds.
+        gathers: asks that come while the actor is busy travel together; it must take batches.
     """
 
     kind: RestartType = "permanent"
@@ -55,10 +57,11 @@ class Cell:
         *,
         capacity: int = 1024,
         start_timeout: float = 10.0,
+        gathers: bool = False,
     ) -> None:
         self.name = name
         self.mailbox = Mailbox(name, capacity)
-        self.ref = Ref(name, self.mailbox, timers)
+        self.ref = (GroupRef if gathers else Ref)(name, self.mailbox, timers)
         self.handling: str = ""
         self._factory = factory
         self._timers = timers
@@ -137,10 +140,11 @@ class Cell:
 
     def _gather(self, limit: int) -> list[Envelope]:
         batch: list[Envelope] = []
-        take = self.mailbox.take
-        while len(batch) < limit and (envelope := take()) is not None:
+        room, take = limit, self.mailbox.take
+        while room > 0 and (envelope := take()) is not None:
             if self._wanted(envelope):
                 batch.append(envelope)
+                room -= len(envelope.message) if isinstance(envelope.message, Group) else 1
             else:
                 self.mailbox.settle(envelope, Fate.DEAD_LETTERED)
         return batch
@@ -153,8 +157,8 @@ class Cell:
         return envelope.generation in (0, self._generation)
 
     async def _deliver(self, actor: Actor, batch: list[Envelope]) -> None:
-        self._in_hand = batch
-        self.handling = type(batch[0].message).__name__
+        self._in_hand, self.mailbox.busy = batch, True
+        self.handling = _name_of(batch[0].message)
         try:
             answers = await self._handle(actor, batch)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -165,7 +169,7 @@ class Cell:
             self._interrupt(batch, error)
             raise
         finally:
-            self._in_hand = []
+            self._in_hand, self.mailbox.busy = [], False
         for envelope, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 fate = Fate.REJECTED
@@ -181,12 +185,13 @@ class Cell:
         try:
             if not isinstance(actor, BatchActor):
                 return [await actor.handle(batch[0].message)]
-            answers = await actor.handle_batch([envelope.message for envelope in batch])
+            messages = _unpacked(batch)
+            answers = await actor.handle_batch(messages) if messages else []
         except Reject as no:
             return [no] * len(batch)
-        if len(answers) != len(batch):
-            raise ValueError(f"{len(answers)} answers to a batch of {len(batch)}")
-        return answers
+        if len(answers) != len(messages):
+            raise ValueError(f"{len(answers)} answers to a batch of {len(messages)}")
+        return _packed(batch, answers)
 
     def _interrupt(self, batch: list[Envelope], error: BaseException) -> None:
         # A cancellation is not the message's fault: the next incarnation gets it, at the head.
@@ -206,3 +211,36 @@ class Cell:
             envelope.reply.fail(answer)
         else:
             envelope.reply.succeed(answer)
+
+
+def _name_of(message: Any) -> str:
+    if isinstance(message, Group) and message.messages:
+        message = message.messages[0]
+    return type(message).__name__
+
+
+def _unpacked(batch: list[Envelope]) -> list[Any]:
+    """Return the messages of a batch, those of its groups one by one."""
+    messages: list[Any] = []
+    for envelope in batch:
+        if isinstance(envelope.message, Group):
+            envelope.message.leave_out_the_gone()
+            messages += envelope.message.messages
+        else:
+            messages.append(envelope.message)
+    return messages
+
+
+def _packed(batch: list[Envelope], answers: list[Any]) -> list[Any]:
+    """Return an answer for each envelope of a batch, a list for each group."""
+    packed: list[Any] = []
+    start = 0
+    for envelope in batch:
+        if isinstance(envelope.message, Group):
+            end = start + len(envelope.message)
+            packed.append(answers[start:end])
+            start = end
+        else:
+            packed.append(answers[start])
+            start += 1
+    return packed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -122,6 +122,20 @@ class Reply:
         return True
 
 
+class Answer(Protocol):
+    """Where the answer to an envelope goes, be it one ask's or a group's."""
+
+    ended: bool
+
+    def succeed(self, value: Any) -> bool:
+        """Answer with a value. Returns whether anybody still waited for it."""
+        ...
+
+    def fail(self, error: BaseException) -> bool:
+        """Answer with an error. Returns whether anybody still waited for it."""
+        ...
+
+
 class Envelope:
     """A message on its way: how often it was taken out, and what became of it.
 
@@ -134,7 +148,7 @@ class Envelope:
 
     __slots__ = ("deliveries", "fate", "generation", "message", "reply", "sent_at")
 
-    def __init__(self, message: Any, reply: Reply | None, sent_at: float, generation: int = 0) -> None:
+    def __init__(self, message: Any, reply: Answer | None, sent_at: float, generation: int = 0) -> None:
         self.message = message
         self.reply = reply
         self.sent_at = sent_at

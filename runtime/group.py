@@ -28,10 +28,11 @@ class Group:
         ended: nobody is to be answered any more.
     """
 
-    __slots__ = ("_actor", "_answers", "ended", "messages", "timeout_s")
+    __slots__ = ("_actor", "_answers", "_loop", "ended", "messages", "timeout_s")
 
     def __init__(self, actor: str, timeout_s: float) -> None:
         self._actor = actor
+        self._loop = asyncio.get_running_loop()
         self.timeout_s = timeout_s
         self.messages: list[Any] = []
         self._answers: list[asyncio.Future[Any]] = []
@@ -42,14 +43,14 @@ class Group:
 
     def add(self, message: Any) -> asyncio.Future[Any]:
         """Take an ask in. Returns where its answer will be; an error is a value there."""
-        answer = asyncio.get_running_loop().create_future()
+        answer = asyncio.Future[Any](loop=self._loop)
         self.messages.append(message)
         self._answers.append(answer)
         return answer
 
     def leave_out_the_gone(self) -> None:
         """Forget the asks whose askers have left."""
-        if any([answer.done() for answer in self._answers]):
+        if any(answer.done() for answer in self._answers):
             kept = [pair for pair in zip(self.messages, self._answers, strict=True) if not pair[1].done()]
             self.messages = [message for message, _ in kept]
             self._answers = [answer for _, answer in kept]
@@ -76,8 +77,8 @@ class Group:
 class GroupRef(Ref):
     """The address of an actor that takes batches, and is asked much and by many.
 
-    What is asked while the actor is idle goes to it at once, as by any other address. What is asked while it
-    is busy goes with what others ask in the same turn of the event loop. On trio nothing is gathered.
+    What is asked while it handles a batch goes with what others ask in the same turn of the event loop; at
+    other times an ask goes to it at once, as by any other address. On trio nothing is gathered.
 
     Args:
         name: the actor's name.
@@ -93,17 +94,14 @@ class GroupRef(Ref):
 
     async def ask(self, message: Any, *, timeout: float) -> Any:
         """See `Ref.ask`."""
-        if self._mailbox.idle or on_trio():
+        if not self._mailbox.busy or on_trio():
             return await super().ask(message, timeout=timeout)
         group = self._group
-        if group is None or group.timeout_s != timeout:
+        if group is None or group.timeout_s != timeout or len(group) >= _LIMIT:
             self._send()
             group = self._group = Group(self.name, timeout)
             asyncio.get_running_loop().call_soon(self._send)
-        answer = group.add(message)
-        if len(group) >= _LIMIT:
-            self._send()
-        value = await answer
+        value = await group.add(message)
         if isinstance(value, BaseException):
             raise value
         return value

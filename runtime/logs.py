@@ -37,6 +37,11 @@ _DETAIL_LIMIT = 100  # lines
 _sink = 0  # loguru's default one, until `configure` has put its own in its place
 
 
+# Lines of the caller so many frames up, put together only if somebody reads them: a bot writes one for each
+# operation.
+_AT = {depth: logger.opt(depth=depth, lazy=True) for depth in (1, 2)}
+
+
 class Log:
     """Writes lines such as ``[file-heartbeat] Sent heartbeat for bot 12345``.
 
@@ -74,7 +79,7 @@ class Log:
         self._write(level, "supervisor", text, detail, depth=1)
 
     def _write(self, level: str, area: str, text: str, detail: str = "", *, depth: int = 2) -> None:
-        logger.opt(depth=depth).log(level, "{}", self._line(area, text) + _indented(detail))
+        _AT[depth].log(level, "{}", lambda: self._line(area, text) + _indented(detail))
 
     def _line(self, area: str, text: str) -> str:
         return f"[{self.backend}-{area}] {_safe(text)}"

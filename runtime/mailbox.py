@@ -19,6 +19,9 @@ class Mailbox:
     Args:
         actor: the actor's name.
         capacity: how many messages may wait.
+
+    Attributes:
+        busy: what was taken out is being handled.
     """
 
     def __init__(self, actor: str, capacity: int) -> None:
@@ -27,6 +30,7 @@ class Mailbox:
         self._returned: deque[Envelope] = deque()
         self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
         self._arrival: Arrival | None = None
+        self.busy = False
         self._closed = False
         self._disposed = False
         self.taken_in = 0

@@ -127,28 +127,41 @@ def compose_message(
         MalformedMessage: it cannot be encoded, is larger than `MAX_MESSAGE_BYTES`, or no bot could
             read it.
     """
-    extra = {"room_url": room_url, "mode": mode, "sender_id": sender_id, "sender_name": sender_name}
+    extra = (
+        *(("room_url", room_url), ("mode", mode)),
+        *(("sender_id", sender_id), ("sender_name", sender_name)),
+    )
     fields: dict[str, Any] = {
         "id": f"admin_{int(now * 1000)}_{token}",
         "type": "admin_message",
         "timestamp": iso_utc(datetime.fromtimestamp(now, UTC)),
     }
+    text = payload if isinstance(payload, str) else ""
     if isinstance(payload, str):
         fields |= {"room_url": room_url, "message": payload, "mode": "queued"}
         payload = {}
-    fields |= {name: value for name, value in extra.items() if value}
+    fields |= {name: value for name, value in extra if value}
     # A null or an empty text counts as missing for what we add; a mapping's own are sent.
-    fields |= {
-        name: value for name, value in payload.items() if value not in (None, "") or name not in fields
-    }
-    if read_id(fields["id"]) is None:
+    for name, value in payload.items():
+        if value not in (None, "") or name not in fields:
+            fields[name] = value
+    message_id = read_id(fields["id"])
+    if message_id is None:
         raise MalformedMessage("its id is neither a text nor a number")
     try:
         raw = msgspec.json.encode(fields)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise MalformedMessage(f"cannot be written as JSON: {error}") from error
-    message = decode_message(raw, fallback_id="", source="composed", received_at=now)
-    return message.id, raw
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise MalformedMessage(f"{len(raw)} bytes, more than {MAX_MESSAGE_BYTES}")
+    if not _is_plain(text):
+        read_text(unwrap(parse_object(raw)))
+    return message_id, raw
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text says something, and is no message by itself."""
+    return bool(text) and not text.isspace() and "{" not in text
 
 
 def mark_resent(raw: bytes) -> bytes:

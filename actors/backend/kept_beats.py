@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import NamedTuple
 
@@ -42,9 +43,8 @@ class KeptBeats:
 
 
 def _news_in(command: WriteHeartbeat) -> _News:
-    fields = command.fields
-    try:
-        ledger = bytes(msgspec.json.decode(fields.get("health", b"{}"), type=_Ledger).ledger)
-    except msgspec.MsgspecError:
-        ledger = b""
+    fields, ledger = command.fields, b""
+    if health := fields.get("health"):
+        with contextlib.suppress(msgspec.MsgspecError):
+            ledger = bytes(msgspec.json.decode(health, type=_Ledger).ledger)
     return _News(fields.get("instance", b""), fields.get("status", b""), ledger)

@@ -26,9 +26,10 @@ from botvisor.wire import (
 
 from .kept_beats import KeptBeats
 from .redis_notices import Notices
-from .redis_replies import check, hash_of, of_wrong_type, scores_of
-from .redis_scripts import Plan, RedisCommand, Step
+from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of
+from .redis_scripts import Call, Part, Plan, RedisCommand, Script, Step
 
+_BEAT = Script("beat", b"hash", b"zset")
 _ALIVE = ALIVE_KEY.encode()
 _LISTED = 10_000
 _CHUNK = 2_000  # heartbeats to a round trip: some megabytes
@@ -51,9 +52,11 @@ class RedisHeartbeats:
     def write(self, command: WriteHeartbeat) -> Plan:
         """See `WriteHeartbeat`. A stopped bot's goes to where its last words outlive it, too."""
         key, member = heartbeat_key(command.bot_id).encode(), command.bot_id.encode()
-        fields = [part for name, value in command.fields.items() for part in (name.encode(), value)]
+        fields: list[Part] = []
+        for pair in command.fields.items():
+            fields += pair
         if "epitaph" not in command.fields:
-            fields += (b"epitaph", b"null")  # in place of the one of an earlier run
+            fields += ("epitaph", b"null")  # in place of the one of an earlier run
         stopped = command.fields.get("status") == b"stopped"
         expires_ms = self._server_ms() + (0 if stopped else HEARTBEAT_TTL_S * 1000)
         step: list[RedisCommand] = [
@@ -69,7 +72,11 @@ class RedisHeartbeats:
         if keeps:
             last = to_json(command.fields)
             step.append((b"SET", last_key(command.bot_id).encode(), last, b"EX", LAST_TTL_S))
-        check((yield step))
+        replies = yield step
+        if is_full(replies):
+            # Or else a fleet that lives would look lost. The caller hears of it all the same.
+            yield [Call(_BEAT, (key, _ALIVE), (expires_ms, member, *fields))]
+        check(replies)
         if keeps:
             self._kept.note(command)
 

@@ -21,7 +21,7 @@ from botvisor.wire import (
 
 from .redis_bells import Bells
 from .redis_notices import Notices
-from .redis_replies import check, hash_of, of_wrong_type, scores_of
+from .redis_replies import check, of_wrong_type, scores_of
 from .redis_scripts import Call, Plan, RedisCommand, Script
 from .redis_strays import Strays
 
@@ -137,14 +137,15 @@ class RedisIdentities:
             if of_wrong_type(reply):
                 raise ValueError(str(reply))
             check([reply])
-            fields = hash_of(reply)
+            parts = iter(reply)
+            fields: dict[bytes, bytes] = dict(zip(parts, parts, strict=True))
             identity = Identity(
-                participant_id=fields["participant_id"].decode(),
-                room_url=fields["room_url"].decode(),
-                timestamp=fields["timestamp"].decode(),
-                data=msgspec.Raw(fields["data"]),
-                updated_ms=int(fields.get("updated_ms", 0)),
-                writer=fields.get("writer", b"").decode(),
+                participant_id=fields[b"participant_id"].decode(),
+                room_url=fields[b"room_url"].decode(),
+                timestamp=fields[b"timestamp"].decode(),
+                data=msgspec.Raw(fields[b"data"]),
+                updated_ms=int(fields.get(b"updated_ms", 0)),
+                writer=fields.get(b"writer", b"").decode(),
             )
         except (KeyError, ValueError) as error:
             name = key.decode(errors="replace")

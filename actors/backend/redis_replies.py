@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .redis_errors import ErrorReply
+from .redis_errors import ErrorReply, Kind, diagnose
 
 
 def check(replies: Sequence[Any]) -> Sequence[Any]:
     """Return the replies of a step if no error is among them.
 
     Raises:
-        Exception: the first error.
+        ErrorReply: the first error.
     """
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
+    if ErrorReply in map(type, replies):
+        raise next(reply for reply in replies if isinstance(reply, ErrorReply))
     return replies
+
+
+def is_full(replies: Sequence[Any]) -> bool:
+    """Return whether a step was refused because the server is full."""
+    return any(isinstance(reply, ErrorReply) and diagnose(reply).kind is Kind.FULL for reply in replies)
 
 
 def of_wrong_type(reply: Any) -> bool:

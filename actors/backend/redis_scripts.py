@@ -13,13 +13,13 @@ from botvisor import wire
 
 _LIMITS = (
     "VERSION", "MAX_MESSAGE_BYTES", "MAX_ID_CHARS", "MAX_TRIES", "DEAD_LIMIT", "ADMIN_TTL_S", "PROC_TTL_S",
-    "DONE_TTL_S", "DEAD_TTL_S", "LEASE_TTL_S", "IDENTITY_INDEX_TTL_S",
+    "DONE_TTL_S", "DEAD_TTL_S", "LEASE_TTL_S", "IDENTITY_INDEX_TTL_S", "HEARTBEAT_TTL_S", "ALIVE_TTL_S",
 )  # fmt: skip
 _FOLDER = resources.files("botvisor.actors.backend").joinpath("scripts")
 _COMMON = "".join(f"local {name} = {getattr(wire, name)}\n" for name in _LIMITS)
 _COMMON += _FOLDER.joinpath("common.lua").read_text(encoding="utf-8")
 
-Part = bytes | int
+Part = bytes | str | int
 
 
 class Script:

@@ -131,7 +131,7 @@ def _must_be_whole(steps: Sequence[Step]) -> bool:
 
 def only_reads(step: Step) -> bool:
     """Return whether a step changes nothing."""
-    return all(not isinstance(command, Call) and command[0] in _READS for command in step)
+    return all(type(command) is tuple and command[0] in _READS for command in step)
 
 
 def problem_of(step: Step) -> Exception | None:

@@ -12,6 +12,8 @@ import os
 import time
 from collections import deque
 
+from botvisor.wire import MESSAGE_SUFFIX
+
 from .directory import Directory, Stamp
 from .spool_names import is_forwarded, prefix_of
 
@@ -134,7 +136,7 @@ class SpoolIndex:
             if rest.look_at <= now:
                 waiting.add(rest.mtime_ns, name)
         if waiting.stale or (not waiting.heap and (waiting.partial or self._changed())):
-            self._scan()
+            self._scan(prefix)
         return waiting.heap[0][1] if waiting.heap else None
 
     def drop(self, prefix: str, name: str) -> None:
@@ -220,17 +222,22 @@ class SpoolIndex:
     def _changed(self) -> bool:
         return not self.fed and (not self._settled or self._directory.stamp() != self._stamp)
 
-    def _scan(self) -> None:
-        self._stamp = self._directory.stamp()
-        self._settled = settled(self._stamp)
-        found: dict[str, list[tuple[int, str]]] = {prefix: [] for prefix in self._queues}
+    def _scan(self, prefix: str) -> None:
+        """List the directory for all prefixes; if a doorbell tells what is new, for those that need it."""
+        # To go through all queues for the sake of a new one costs a starting fleet the square of its size.
+        wanted = {prefix, *(name for name, waiting in self._queues.items() if waiting.stale)}
+        if not self.fed:
+            self._stamp = self._directory.stamp()
+            self._settled = settled(self._stamp)
+            wanted = set(self._queues)
+        found: dict[str, list[tuple[int, str]]] = {name: [] for name in wanted}
         for name in self._directory.names():
-            waiting = found.get(self._prefix(name))
+            waiting = found.get(self._prefix(name)) if name.endswith(MESSAGE_SUFFIX) else None
             facts = self._directory.stat(name) if waiting is not None else None
             if waiting is None or facts is None:
                 continue
             waiting.append((facts.st_mtime_ns, name))
             if len(waiting) > 2 * _QUEUE_LIMIT:
                 waiting[:] = heapq.nsmallest(_QUEUE_LIMIT + 1, waiting)
-        for prefix, waiting in found.items():
-            self._queues[prefix].replace(waiting, time.monotonic())
+        for name, listed in found.items():
+            self._queues[name].replace(listed, time.monotonic())
