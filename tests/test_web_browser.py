@@ -21,6 +21,9 @@ LIVE = "document.querySelector('#live').textContent === 'live'"
 ESCAPE, TAB, ENTER = "\ue00c", "\ue004", "\ue007"
 
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one browser is enough
+
+
 @pytest.fixture
 def anyio_backend():
     return "asyncio"

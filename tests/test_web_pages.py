@@ -114,6 +114,13 @@ def test_a_heartbeat_of_any_content_can_be_shown(name):
             pages.fleet_page(STATE, [shown["bot"]], logged_in=False)
 
 
+def test_the_lag_of_a_blocked_bot_is_for_how_long_it_has_been():
+    health = {"lag_ms": 3.0, "restarts": 2, "rss_mb": 33.5, "mailboxes": {"inbox": 1, "main": 2}}
+    assert views.figures_of(beat(health=health)) == (3.0, 2, 33.5, 3)
+    stands = beat(status="blocked", health={**health, "blocked": {"for_s": 4.2}})
+    assert views.figures_of(stands)[0] == 4200
+
+
 def test_what_is_shown_is_bounded():
     long = "x" * 100_000
     ledger = [{"error": long}] * 1_000

@@ -36,7 +36,10 @@ async def test_it_stays_useful_while_redis_is_away(place):
         def shown(answer):
             return {bot["bot_id"]: bot for bot in answer.json["bots"]}
 
-        await until_answer(fleet, lambda answer: set(shown(answer)) == {"here", "there"})
+        def all_healthy(answer):
+            return [bot["status"] for bot in shown(answer).values()] == ["healthy", "healthy"]
+
+        await until_answer(fleet, all_healthy)
         place.server.kill()
         old = await until_answer(
             fleet, lambda answer: answer.json["away"] and shown(answer)["here"]["as_of"] is None, 20

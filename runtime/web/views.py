@@ -62,10 +62,14 @@ def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
 def figures_of(heartbeat: Heartbeat) -> tuple[float | None, ...]:
     """Return what is plotted: see `history.COLUMNS`."""
     health = heartbeat.health
+    lag_ms, blocked = number(health.get("lag_ms")), health.get("blocked")
+    if heartbeat.status == "blocked" and isinstance(blocked, dict):
+        # The last lag that the loop has measured itself is from before it stood still.
+        lag_ms = max(lag_ms or 0.0, (number(blocked.get("for_s")) or 0.0) * 1000)
     boxes = health.get("mailboxes")
     depths = [number(depth) or 0.0 for depth in boxes.values()] if isinstance(boxes, dict) else []
     return (
-        number(health.get("lag_ms")),
+        lag_ms,
         number(health.get("restarts")),
         number(health.get("rss_mb")),
         sum(depths) if isinstance(boxes, dict) else None,

@@ -86,12 +86,14 @@ class Watch:
 
     async def look(self) -> None:
         """Look once."""
+        away = self._client.away()
         try:
             heartbeats = await self._client.heartbeats()
         except StoreError as error:
             self.board.lose(views.clip(error))
         else:
-            away = self._client.away()
+            # Redis may have come back or gone meanwhile: then nobody knows which store it was that answered.
+            away = away or self._client.away()
             self._take(heartbeats, None if away is None else views.clip(away))
         self._tell()
 
