@@ -77,7 +77,7 @@ class Guard:
             return PlainTextResponse(text, 421)
         bearer = self._bears_token(headers)
         if method not in _SAFE and not bearer and not from_own_page(headers):
-            return refusal(403, "this must come from the page itself: see --help for scripts")
+            return refusal(403, "this must come from the page itself, or bear the token")
         if self._access.is_open or bearer or path.startswith(_OPEN):
             return None
         if self._access.is_session(request.cookies.get(COOKIE, ""), time.time()):
