@@ -1,5 +1,6 @@
 """Connecting to Redis: TCP, a unix socket, TLS with certificates of a throw-away authority."""
 
+import errno
 import shutil
 import socket
 import ssl
@@ -12,7 +13,7 @@ from anyio.abc import SocketAttribute
 from botvisor.actors.backend.link import Link
 from botvisor.actors.backend.redis_endpoint import Endpoint, Tls, endpoint_of
 from botvisor.actors.backend.redis_errors import EndpointUnusable, Kind, LinkLost, TLSRefused, diagnose
-from botvisor.actors.backend.redis_stream import connect
+from botvisor.actors.backend.redis_stream import connect, reason_of
 from botvisor.config.settings import Settings
 
 from . import redis_server
@@ -115,9 +116,15 @@ async def test_nobody_there_is_said_in_the_words_of_the_system(endpoint, reason)
     assert str(caught.value) == f"{endpoint.address}: {reason}"
 
 
-async def test_a_host_that_is_not_known_is_unreachable():
+def test_of_several_addresses_the_first_one_says_why():
+    texts = [f"[Errno {number}] Connect call failed" for number in (errno.ECONNREFUSED, errno.EHOSTUNREACH)]
+    assert reason_of(OSError(f"Multiple exceptions: {', '.join(texts)}")) == "Connection refused"
+
+
+@pytest.mark.parametrize("host", ["redis.invalid", "a" * 64 + ".invalid"])
+async def test_a_host_that_is_not_known_is_unreachable(host):
     with pytest.raises(LinkLost) as caught:
-        await connect(Endpoint(host="redis.invalid"))
+        await connect(Endpoint(host=host))
     assert diagnose(caught.value).kind is Kind.UNREACHABLE
 
 

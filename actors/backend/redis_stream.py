@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections import deque
@@ -26,14 +27,17 @@ KEEPALIVE_IDLE_S = 15
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 3
 
+_NEXT_ADDRESS_S = 0.25  # then a host's next address is tried as well
 _CHUNKS = 16  # that wait to be received; with as many, reading pauses
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 LOST = (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 """What a stream raises when it is broken or closed."""
 
 
 class AsyncioStream(asyncio.Protocol, ByteStream):
-    """A TCP connection on asyncio.
+    """A connection over TCP or a unix socket, on asyncio.
 
     anyio's own stops and starts reading with each chunk, and turns the event loop once more with each write.
     This one never waits in `send`: it is for a protocol whose requests are answered before the next go out.
@@ -46,20 +50,6 @@ class AsyncioStream(asyncio.Protocol, ByteStream):
         self._arrival: asyncio.Future[None] | None = None
         self._lost: Exception | None = None
         self._closed = False
-
-    @classmethod
-    async def over(cls, stream: ByteStream) -> AsyncioStream:
-        """Return a stream over the connection of anyio's own, which is let go of."""
-        raw: socket.socket = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no Django here
-        own = socket.fromfd(raw.fileno(), raw.family, raw.type)
-        try:
-            await anyio.aclose_forcefully(stream)
-            own.settimeout(0)
-            _, made = await asyncio.get_running_loop().create_connection(cls, sock=own)
-        except BaseException:
-            own.close()
-            raise
-        return made
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -129,13 +119,11 @@ async def connect(endpoint: Endpoint) -> ByteStream:
     """
     stream: ByteStream
     try:
-        if endpoint.path is not None:
-            return await anyio.connect_unix(endpoint.path)
-        stream = await anyio.connect_tcp(endpoint.host, endpoint.port)
-        if not on_trio():
-            stream = await AsyncioStream.over(stream)
-    except OSError as error:
+        stream = await (_connect_by_anyio(endpoint) if on_trio() else _connect_by_asyncio(endpoint))
+    except (OSError, UnicodeError) as error:  # the latter: a host's name that can be none
         raise LinkLost(endpoint.address, reason_of(error)) from error
+    if endpoint.path is not None:
+        return stream
     try:
         _tune(stream)
         if endpoint.tls is not None:
@@ -151,6 +139,24 @@ async def connect(endpoint: Endpoint) -> ByteStream:
         if isinstance(error, LOST):
             raise LinkLost(endpoint.address, reason_of(error)) from error
         raise
+    return stream
+
+
+async def _connect_by_anyio(endpoint: Endpoint) -> ByteStream:
+    if endpoint.path is not None:
+        return await anyio.connect_unix(endpoint.path)
+    return await anyio.connect_tcp(endpoint.host, endpoint.port)
+
+
+async def _connect_by_asyncio(endpoint: Endpoint) -> ByteStream:
+    loop = asyncio.get_running_loop()
+    if endpoint.path is not None:
+        _, stream = await loop.create_unix_connection(AsyncioStream, endpoint.path)
+        return stream
+    options: dict[str, Any] = {}
+    if isinstance(loop, asyncio.BaseEventLoop):  # RFC 8305; uvloop has none of it
+        options["happy_eyeballs_delay"] = _NEXT_ADDRESS_S
+    _, stream = await loop.create_connection(AsyncioStream, endpoint.host, endpoint.port, **options)
     return stream
 
 
@@ -184,4 +190,6 @@ def reason_of(error: BaseException) -> str:
         return os.strerror(error.errno)
     if error.__cause__ is not None:
         return reason_of(error.__cause__)
+    if numbers := _ERRNO.findall(str(error)):  # asyncio's text of what went wrong with each address
+        return os.strerror(int(numbers[0]))
     return str(error) or "the connection broke"
