@@ -1,4 +1,4 @@
-"""What a bot's figures were: the last half hour, as a page plots it."""
+"""What a bot's figures were: the last half hour, as the web page and `botvisor top` plot it."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ class History:
             name: [None if math.isnan(value) else value for value in self._values[place::_WIDTH]]
             for place, name in enumerate(COLUMNS)
         }
+
+    def tail(self, name: str, count: int) -> list[float | None]:
+        """Return the last values of a column, as many as there are up to a count.
+
+        Args:
+            name: one of `COLUMNS`.
+            count: how many are wanted, at least 1.
+        """
+        values = self._values[-count * _WIDTH :][COLUMNS.index(name) :: _WIDTH]
+        return [None if math.isnan(value) else value for value in values]
 
 
 def limit_for(bots: int) -> int:

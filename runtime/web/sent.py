@@ -1,4 +1,4 @@
-"""What was sent from the page, and how far it has come."""
+"""What was sent from the page or from `botvisor top`, and how far it has come."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from botvisor.receipt import Receipt
 
 from .views import clip
 
-SENDER = "botvisor web"
 _KEPT = 200
 _SHOWN = 20
 _FOLLOWED_S = 3600.0  # as long as a message waits
@@ -75,12 +74,14 @@ class Sent:
         client: sends them.
         uses_redis: whether what only this host's files have took a detour.
         on_news: called when there is news.
+        sender: the sender's name, as bots are told.
     """
 
-    def __init__(self, client: Client, on_news: Callable[[], None], *, uses_redis: bool) -> None:
+    def __init__(self, client: Client, on_news: Callable[[], None], *, uses_redis: bool, sender: str) -> None:
         self._client = client
         self._uses_redis = uses_redis
         self._on_news = on_news
+        self._sender = sender
         self._posted: deque[Posted] = deque(maxlen=_KEPT)
         self._editions: Counter[str] = Counter()
         self._more = anyio.Event()
@@ -95,7 +96,7 @@ class Sent:
             NotStored: no store took it.
             MalformedMessage: it is over 1 MiB.
         """
-        receipt = await self._client.send(bot_id, text, mode=mode, durable=durable, sender_name=SENDER)
+        receipt = await self._client.send(bot_id, text, mode=mode, durable=durable, sender_name=self._sender)
         posted = Posted(receipt, text, self._note(receipt))
         self._posted.append(posted)
         self._more.set()

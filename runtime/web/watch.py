@@ -1,4 +1,4 @@
-"""Looks at the fleet, for all browsers together."""
+"""Looks at the fleet, for all browsers together, and for `botvisor top`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class Watch:
         client: reads it.
         settings: the settings.
         every_s: seconds between two looks.
+        sender: who sends, as bots are told.
 
     Attributes:
         board: the fleet.
@@ -62,7 +63,9 @@ class Watch:
         closed: it has ended: whoever waits for news is to leave.
     """
 
-    def __init__(self, client: Client, settings: Settings, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, client: Client, settings: Settings, every_s: float = EVERY_S, *, sender: str = "botvisor web"
+    ) -> None:
         self._client = client
         self._settings = settings
         self._every_s = every_s
@@ -70,7 +73,7 @@ class Watch:
         self._watched: Counter[str] = Counter()
         self._letters: dict[str, Letters] = {}
         self.board = Board()
-        self.sent = Sent(client, self._tell, uses_redis=settings.use_redis)
+        self.sent = Sent(client, self._tell, uses_redis=settings.use_redis, sender=sender)
         self.news = anyio.Event()
         self.closed = False
 
@@ -112,6 +115,11 @@ class Watch:
             self._watched[bot_id] -= 1
             if not self._watched[bot_id]:
                 del self._watched[bot_id]
+
+    def lags(self, bot_id: str, count: int) -> list[float | None]:
+        """Return the last lags of a bot in ms, the newest last; None where one is not known."""
+        history = self._histories.get(bot_id)
+        return [] if history is None else history.tail("lag_ms", count)
 
     def edition(self, bot_id: str) -> tuple[object, ...]:
         """Return what differs when there is something new to show of a bot."""

@@ -32,6 +32,7 @@ function draw(known) {
       const cell = make("td", { class: kind, "data-label": title }, show(bot));
       if (title === "Who" && bot.participants.length) cell.title = bot.participants.join(", ");
       if (title === "Room") cell.title = bot.room_url;
+      if (title === "Host") cell.title = bot.host;
       if (title === "Status" && bot.note) cell.append(make("small", {}, bot.note));
       if (place === SEEN) known.seen = cell;
       if (place === UP) known.up = cell;
