@@ -1,6 +1,7 @@
 """What the web page shows of a bot, whatever its heartbeat holds."""
 
 import re
+import time
 from html.parser import HTMLParser
 from importlib.resources import files
 
@@ -47,7 +48,7 @@ def beat(**more):
 def details(heartbeat, messages=()):
     row = {**views.row_of(heartbeat, 30.0), "as_of": None}
     letters = [views.letter_of(*pair) for pair in messages]
-    about = views.details_of(heartbeat, row["status"], [message for _, message in messages])
+    about = views.details_of(heartbeat, row["status"], [message for _, message in messages], time.time())
     return {**STATE, "bot": row, **about, "messages": letters}
 
 

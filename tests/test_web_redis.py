@@ -1,5 +1,7 @@
 """The web page while Redis is away: it shows what it last knew, as of when, and says what it cannot do."""
 
+import re
+
 import pytest
 
 from botvisor import open_bot
@@ -52,6 +54,7 @@ async def test_it_stays_useful_while_redis_is_away(place):
         assert "as of" in html
         about = (await page.get("/api/1/bot?id=there")).json
         assert about["summary"].startswith("there (process ")
+        assert re.search(r"As of \d\d:\d\d:\d\d: there \(process", (await page.get("/bot?id=there")).text)
         assert about["history"]["at"]
         sent = await page.post("/api/1/messages", {"bot_id": "there", "text": "later"})
         assert sent.status == 201

@@ -37,6 +37,8 @@ def bot_page(bot_id: str, details: Mapping[str, Any], *, logged_in: bool) -> str
     row = details["bot"]
     status = row["status"] if row is not None else "unknown"
     told = details.get("summary") or f"Nobody knows a bot {bot_id}."
+    if row is not None and row["as_of"] is not None:
+        told = f"As of {clock(row['as_of'])}: {told}"
     head = tag(
         "div",
         tag("h1", tag("bdi", bot_id), " ", status_word(status, id="status")),

@@ -76,16 +76,19 @@ def figures_of(heartbeat: Heartbeat) -> tuple[float | None, ...]:
     )
 
 
-def details_of(heartbeat: Heartbeat, status: str, messages: Sequence[QueuedMessage]) -> dict[str, Any]:
+def details_of(
+    heartbeat: Heartbeat, status: str, messages: Sequence[QueuedMessage], at: float
+) -> dict[str, Any]:
     """Return what a bot's own page shows beside its row.
 
     Args:
         heartbeat: its last one.
         status: what its row says.
         messages: what its queues hold.
+        at: when that was so, in seconds since the epoch.
     """
     try:
-        told = summary.summary(_sighting(heartbeat, status, messages))
+        told = summary.summary(_sighting(heartbeat, status, messages, at))
     except _UNREADABLE:
         told = "Its heartbeat holds what this version cannot read."
     blocked = heartbeat.health.get("blocked") if status == "blocked" else None
@@ -139,14 +142,16 @@ def _lines(text: object) -> list[str]:
     return [clip(line) for line in str(text)[-_STACK:].splitlines() if line.strip()]
 
 
-def _sighting(heartbeat: Heartbeat, status: str, messages: Sequence[QueuedMessage]) -> summary.Sighting:
+def _sighting(
+    heartbeat: Heartbeat, status: str, messages: Sequence[QueuedMessage], at: float
+) -> summary.Sighting:
     return summary.Sighting(
         heartbeat=heartbeat,
         status=status,
-        age_s=liveness.age_s(heartbeat),
+        age_s=max(0.0, liveness.age_s(heartbeat) - (time.time() - at)),
         gone=process.gone(liveness.owner(heartbeat)),
         messages=messages,
-        now=time.time(),
+        now=at,
     )
 
 

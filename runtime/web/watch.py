@@ -158,7 +158,7 @@ class Watch:
         if sighting is None:
             return {"bot": None}
         row = sighting.shown()
-        return {"bot": row, **views.details_of(sighting.heartbeat, row["status"], messages)}
+        return {"bot": row, **views.details_of(sighting.heartbeat, row["status"], messages, sighting.at)}
 
     def _take(self, heartbeats: Sequence[Heartbeat], away: str | None) -> None:
         now, stale_s = time.time(), self._settings.heartbeat_stale_s

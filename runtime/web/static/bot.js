@@ -40,7 +40,9 @@ function take(news) {
     byId("summary").textContent = `Nobody knows a bot ${botId}.`;
     return;
   }
-  draw("summary", news.summary, (element) => (element.textContent = news.summary));
+  const told = bot.as_of === null ? news.summary : `As of ${clock(bot.as_of)}: ${news.summary}`;
+  draw("summary", told, (element) => (element.textContent = told));
+  byId("status").classList.toggle("past", bot.as_of !== null);
   draw("facts", news.facts, (list) =>
     list.replaceChildren(...news.facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
   );

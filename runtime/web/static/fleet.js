@@ -122,7 +122,7 @@ function tick() {
   for (const { bot, row, heard, seen, up } of bots.values()) {
     if (row.hidden) continue;
     countOn(seen, bot.last_seen_s, (now - heard) / 1000);
-    if (!ENDED.has(bot.status)) countOn(up, bot.uptime_s, (now - heard) / 1000);
+    if (!ENDED.has(bot.status) && bot.as_of === null) countOn(up, bot.uptime_s, (now - heard) / 1000);
   }
 }
 
