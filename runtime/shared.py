@@ -36,7 +36,7 @@ class Shared:
         self.ended = anyio.Event()
         self.error: BaseException | None = None
         self.task = tasks.detach(self._run, "botvisor supervisor")
-        tasks.on_end(self.task, self._end)  # it may be cancelled before it began
+        tasks.on_end(self.task, self._end)  # whatever ends it, and be it before it began
 
     async def leave(self) -> None:
         """Use it no longer; the last one to leave waits until it has ended."""
@@ -65,7 +65,6 @@ class Shared:
             except Exception as error:  # it is raised to those who wait for it
                 self.error = error
             finally:
-                self._end()
                 group.cancel_scope.cancel()
 
     async def _end_with_the_loop(self) -> None:
@@ -111,7 +110,7 @@ async def join(settings: Settings) -> Shared:
         running = {}
         _running.set(running)
     shared = running.get(settings)
-    if shared is None or shared.ended.is_set():
+    if shared is None or shared.ended.is_set() or shared.supervisor.ended.is_set():
         shared = running[settings] = Shared(new_supervisor(settings), running)
     shared.users += 1
     try:

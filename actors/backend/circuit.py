@@ -92,9 +92,18 @@ class Circuit:
         """Return what a command ends with that only Redis could have carried out."""
         return StoreAway(f"Redis is away: {self.reason}")
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Carry a batch out, trying up to three times as long as the breaker stays closed."""
-        deadline = anyio.current_time() + self._deadline_s * (1 - _FILES_SHARE)
+    def deadline(self) -> float:
+        """Return when a batch that begins now ends at the latest, in seconds of `anyio.current_time`."""
+        return anyio.current_time() + self._deadline_s * (1 - _FILES_SHARE)
+
+    async def ask(self, commands: Sequence[Command], deadline: float | None = None) -> list[Any]:
+        """Carry a batch out, trying up to three times as long as the breaker stays closed.
+
+        Args:
+            commands: the batch.
+            deadline: when it ends at the latest; None for that of a batch that begins now.
+        """
+        deadline = self.deadline() if deadline is None else deadline
         answers = await self.attempt(commands, deadline)
         for attempt in range(ATTEMPTS - 1):
             away = [p for p, answer in enumerate(answers) if isinstance(answer, RedisUnavailable)]

@@ -187,14 +187,15 @@ class FailoverStore:
         self._handled.lose()
         self._placement.forget()
 
-    async def _routes(self, commands: Sequence[Command]) -> list[Route]:
+    async def _routes(self, commands: Sequence[Command], deadline: float) -> list[Route]:
         routes = [route_of(command) for command in commands]
         if self._files is not None and Route.TARGET in routes and self._circuit.state == "closed":
-            await self._placement.place(commands, routes)
+            await self._placement.place(commands, routes, deadline)
         return routes
 
     async def _carry_out(self, commands: Sequence[Command], began: float) -> list[Any]:
-        places, routes = range(len(commands)), await self._routes(commands)
+        deadline = self._circuit.deadline()
+        places, routes = range(len(commands)), await self._routes(commands, deadline)
         closed, both = self._circuit.state == "closed", self._files is not None
         to_files = [p for p in places if routes[p] is Route.FILES or (both and routes[p] is Route.BOTH)]
         asked = list(map(for_redis, commands, routes)) if Route.PAIR in routes else commands
@@ -203,14 +204,14 @@ class FailoverStore:
         if not closed:
             by_redis.update((p, self._circuit.away()) for p in places if routes[p] is not Route.FILES)
         elif not to_files:
-            answers = await self._circuit.ask(asked)
+            answers = await self._circuit.ask(asked, deadline)
             if not any(map(_is_open, routes, answers)):
                 return answers
             by_redis.update(enumerate(answers))
         elif to_redis := [place for place in places if routes[place] is not Route.FILES]:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._ask_files, commands, to_files, by_files, began)
-                found = await self._circuit.ask([asked[place] for place in to_redis])
+                found = await self._circuit.ask([asked[place] for place in to_redis], deadline)
                 by_redis.update(zip(to_redis, found, strict=True))
             to_files = []
         left = [p for p, answer in by_redis.items() if both and _is_open(routes[p], answer)]

@@ -14,6 +14,7 @@ from botvisor.store import Command, IsServed, PushControl, PushMessage, Queue
 from .routing import Route
 
 Ask = Callable[[Sequence[Command]], Awaitable[list[Any]]]
+AskBefore = Callable[[Sequence[Command], float], Awaitable[list[Any]]]
 
 _REMEMBERED = 10_000
 # A bot that stops and starts again without Redis misses what is sent to Redis meanwhile.
@@ -28,11 +29,11 @@ class Placement:
     Redis is asked first: a bot that uses it holds its locks on files as well.
 
     Args:
-        redis: asks Redis.
+        redis: asks Redis, until a deadline.
         files: asks the files of this host.
     """
 
-    def __init__(self, redis: Ask, files: Ask) -> None:
+    def __init__(self, redis: AskBefore, files: Ask) -> None:
         self._redis = redis
         self._files = files
         self._known: OrderedDict[Queue, tuple[Route, float]] = OrderedDict()
@@ -41,12 +42,13 @@ class Placement:
         """Redis is away from now on: nobody knows who will use it when it is back."""
         self._known.clear()
 
-    async def place(self, commands: Sequence[Command], routes: list[Route]) -> None:
+    async def place(self, commands: Sequence[Command], routes: list[Route], deadline: float) -> None:
         """Replace each `Route.TARGET` by where its command is carried out.
 
         Args:
             commands: a batch.
             routes: its routes.
+            deadline: until when Redis may answer; the batch itself has no longer.
         """
         now = time.monotonic()
         unknown: OrderedDict[Queue, list[int]] = OrderedDict()
@@ -59,12 +61,14 @@ class Placement:
                 else:
                     unknown.setdefault(queue, []).append(place)
         if unknown:
-            for places, route in zip(unknown.values(), await self._find(list(unknown)), strict=True):
+            for places, route in zip(
+                unknown.values(), await self._find(list(unknown), deadline), strict=True
+            ):
                 for place in places:
                     routes[place] = route
 
-    async def _find(self, queues: Sequence[Queue]) -> list[Route]:
-        on_redis = await self._redis([IsServed(queue) for queue in queues])
+    async def _find(self, queues: Sequence[Queue], deadline: float) -> list[Route]:
+        on_redis = await self._redis([IsServed(queue) for queue in queues], deadline)
         rest = [queue for queue, answer in zip(queues, on_redis, strict=True) if answer is False]
         on_files = dict(zip(rest, await self._files([IsServed(each) for each in rest]), strict=True))
         found: list[Route] = []
