@@ -131,10 +131,10 @@ async def test_only_misses_look_at_the_files(servers, rigs):
 async def test_identities_of_both_stores_are_listed_the_later_version_of_each(servers, rigs):
     rig = rigs(await servers())
     await rig.redis.execute(
-        [identity("ann", "old"), identity("bob", "new", updated_ms=5), identity("cy", "cy")]
+        [identity("ann", "old"), identity("bob", "new", updated_ms=5_000), identity("cy", "cy")]
     )
     await rig.files.execute(
-        [identity("ann", "new", updated_ms=5), identity("bob", "old"), identity("dan", "dan")]
+        [identity("ann", "new", updated_ms=5_000), identity("bob", "old"), identity("dan", "dan")]
     )
     listed = [each.merged() for each in await rig.ask(ListIdentities(ROOM))]
     assert [(each["participant_id"], each["name"]) for each in listed] == [
