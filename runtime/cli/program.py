@@ -16,15 +16,16 @@ from loguru import logger
 from botvisor.config import Settings, load_settings
 from botvisor.errors import BotvisorError
 
-from . import clean, control, doctor, identities, inbox, ps, reap, run, send, web, why
+from . import clean, control, doctor, identities, inbox, ps, reap, run, send, top, web, why
 from .arguments import Help, add_redis_url
 from .output import complain
 
-_COMMANDS = (ps, why, send, inbox, identities, control, doctor, reap, clean, run, web)
+_COMMANDS = (ps, top, why, send, inbox, identities, control, doctor, reap, clean, run, web)
 
 _EPILOG = """\
 examples:
   botvisor ps                                     the bots, how they are, who is with them
+  botvisor top                                    the same live, with a key to message, drain or stop one
   botvisor why ada                                what ada is doing, or how she ended
   botvisor send ada "wrap up" --wait 5            to the bot ada; wait until it has handled the message
   botvisor send https://example.daily.co/x "hi"   to the bot that serves that room, now or later

@@ -8,7 +8,7 @@ from .output import is_pretty, printable, width
 
 _GAP = "  "
 _LEAST = 6  # characters that are left of a cell that is cut
-_COLOURS = {
+COLOURS = {
     "healthy": "green",
     "starting": "cyan",
     "degraded": "yellow",
@@ -114,7 +114,7 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     for title in columns:
         drawn.add_column(title, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
+        drawn.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     with console.capture() as captured:
         console.print(drawn)
     return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))

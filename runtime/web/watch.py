@@ -60,6 +60,7 @@ class Watch:
         board: the fleet.
         sent: what was sent from here.
         news: set, and replaced by a new one, when there is anything new to show.
+        looked: whether it has looked at all yet.
         closed: it has ended: whoever waits for news is to leave.
     """
 
@@ -75,6 +76,7 @@ class Watch:
         self.board = Board()
         self.sent = Sent(client, self._tell, uses_redis=settings.use_redis, sender=sender)
         self.news = anyio.Event()
+        self.looked = False
         self.closed = False
 
     async def run(self) -> None:
@@ -98,6 +100,7 @@ class Watch:
             # Redis may have come back or gone meanwhile: then nobody knows which store it was that answered.
             away = away or self._client.away()
             self._take(heartbeats, None if away is None else views.clip(away))
+        self.looked = True
         self._tell()
 
     def close(self) -> None:
