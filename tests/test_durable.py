@@ -13,13 +13,14 @@ from botvisor.embed import supervised
 from botvisor.errors import NotStored
 from botvisor.stores import on_redis
 
-from . import redis_bots, redis_server
+from . import redis_bots, redis_server, two_loops
 from .bot_rig import until
 from .fleet import settings_in
 from .processes import Scripts
 from .redis_bots import Process, process, until_seen
 
 servers = redis_server.servers
+anyio_backend = two_loops.anyio_backend
 place = redis_bots.place
 
 KILLED = """

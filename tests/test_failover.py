@@ -18,7 +18,7 @@ from botvisor.store import (
     Sweep,
 )
 
-from . import failover_rig, redis_server
+from . import failover_rig, redis_server, two_loops
 from .failover_rig import (
     LANE,
     LIST,
@@ -37,6 +37,7 @@ from .failover_rig import (
 rigs = failover_rig.rigs
 lines = failover_rig.lines
 servers = redis_server.servers
+anyio_backend = two_loops.anyio_backend
 
 
 async def test_everything_goes_to_redis_while_it_answers(servers, rigs):

@@ -4,12 +4,13 @@ import time
 
 from botvisor.actors.backend import circuit
 
-from . import failover_rig, redis_server
+from . import failover_rig, redis_server, two_loops
 from .failover_rig import LOOK, of_level, push, running, trickle
 
 rigs = failover_rig.rigs
 lines = failover_rig.lines
 servers = redis_server.servers
+anyio_backend = two_loops.anyio_backend
 
 
 async def test_a_slow_server_that_makes_progress_is_waited_for(servers, rigs, lines):

@@ -10,10 +10,11 @@ import pytest
 from botvisor.store import Queue
 from botvisor.wire import admin_queue
 
-from . import redis_server
+from . import redis_server, two_loops
 from .redis_doorbell_rig import CHANNEL, CTL, QUEUE, ROOM, Asker, Q, ringing
 
 servers = redis_server.servers
+anyio_backend = two_loops.anyio_backend
 
 
 @pytest.mark.parametrize("name", redis_server.versions())

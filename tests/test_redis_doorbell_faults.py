@@ -11,11 +11,12 @@ from botvisor.actors.backend.redis_bell_link import DEADLINE_S, PING_EVERY_S
 from botvisor.actors.backend.redis_doorbell import RedisDoorbell
 from botvisor.actors.backend.redis_endpoint import Endpoint
 
-from . import redis_server
+from . import redis_server, two_loops
 from .redis_doorbell_rig import CHANNEL, QUEUE, Asker, Q, away, ringing
 from .tcp_proxy import proxy
 
 servers = redis_server.servers
+anyio_backend = two_loops.anyio_backend
 
 
 async def test_what_came_while_the_connection_was_killed_is_rung_for(servers):

@@ -18,12 +18,13 @@ from botvisor.store import (
 )
 from botvisor.wire import acks_file, done_key, owner_key, proc_key
 
-from . import failover_rig, redis_server
+from . import failover_rig, redis_server, two_loops
 from .failover_rig import LANE, LIST, ONE, ROOM, TWO, beat, identity, of_level, push, running
 
 rigs = failover_rig.rigs
 lines = failover_rig.lines
 servers = redis_server.servers
+anyio_backend = two_loops.anyio_backend
 
 DURABLE = ("appendonly yes", "appendfsync always")
 
