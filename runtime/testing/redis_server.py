@@ -22,6 +22,9 @@ LIMIT_S = 20.0
 _PORTS_TRIED = 3
 
 
+_LAST_PORT = 55_535  # a node listens on the port that is 10,000 higher, too
+
+
 class ServerEnded(AssertionError):
     """A server ended by itself; the text is the end of its log."""
 
@@ -194,8 +197,10 @@ async def open_server(*lines: str, program: Path | None = None) -> AsyncIterator
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of loopback that nobody listens on just now, and that a node of a cluster may have."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port <= _LAST_PORT:
+            return port
