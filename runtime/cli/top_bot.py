@@ -139,7 +139,8 @@ def _blocks(details: Mapping[str, Any], waiting: str) -> Iterator[tuple[str, Seq
         yield "the stack that blocks it", details["blocked"]["stack"]
     if waiting:
         yield waiting, ()
-    for name, lines in (details["stacks"] or {}).items():
+    stacks = details["stacks"] or {}
+    for name, lines in sorted(stacks.items(), key=lambda pair: not pair[0].endswith("/main")):
         yield f"where {name} stands", lines
     if details["sent"]:
         yield "sent from here", [f"{each['text']}: {receipt(each)}" for each in details["sent"]]
