@@ -13,6 +13,7 @@ from botvisor.actors.lane_steps import leave
 from botvisor.config import Settings
 
 from . import bot_id as ids
+from . import open_files
 from .assembly import Assembly
 from .cell import Cell
 from .child import Record
@@ -246,6 +247,7 @@ class BotSupervisor:
             raise SupervisorStopped
         if self.settings.probe_port is not None and not self.core.names(PROBES):
             await self.core.start(TaskChild(PROBES, self._probes.run), Policy())
+        open_files.make_room(len(self._handles) + 1)
         owner = await ids.acquire(given_id, self.settings, self.taken_ids, self.backend, self.log)
         handle, cells = self._assembly.new_bot(
             owner, room_url, start_timeout=policy.start_timeout, grace=grace, hooks=hooks or Hooks()
