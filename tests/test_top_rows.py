@@ -48,7 +48,8 @@ def test_each_column_can_be_sorted_by_both_ways_and_the_unknown_comes_last():
 
 def test_the_lag_of_a_blocked_bot_is_for_how_long_it_is_blocked():
     (blocked,) = sightings(beat(status="blocked", lag_ms=0.2, health={"blocked": {"for_s": 4.0}}))
-    assert top_rows.lag_ms(blocked) == 4000.0
+    seen_ms = blocked.row["last_seen_s"] * 1000
+    assert top_rows.lag_ms(blocked) == 4000.0 + seen_ms
 
 
 def test_words_filter_by_everything_that_is_shown_and_the_dead_are_asked_for():

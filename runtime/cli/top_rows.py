@@ -158,14 +158,17 @@ def cell(column: Column, sighting: Sighting) -> str:
 
 def lag_ms(sighting: Sighting) -> float | None:
     """Return a bot's lag; that of a blocked one is for how long it has been so."""
-    return figures_of(sighting.heartbeat)[0]
+    told = figures_of(sighting.heartbeat)[0]
+    if told is None or sighting.row["status"] != "blocked":
+        return told
+    return told + (sighting.row["last_seen_s"] or 0.0) * 1000
 
 
 def lag(value: float | None) -> str:
     """Return a lag as people read it."""
     if value is None:
         return "-"
-    return f"{value:g}ms" if value < 10_000 else duration(value / 1000)
+    return f"{value:g}ms" if value < 1000 else duration(value / 1000)
 
 
 def bar(value: float | None) -> str:

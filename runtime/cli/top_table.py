@@ -34,8 +34,8 @@ class FleetTable(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     FleetTable { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
     FleetTable > .fleet-table--titles { text-style: bold; color: $text-muted; }
-    FleetTable > .fleet-table--cursor { background: $primary-darken-3; }
-    FleetTable > .fleet-table--away { background: $panel; }
+    FleetTable > .fleet-table--cursor { background: $panel; text-style: bold; }
+    FleetTable > .fleet-table--away { background: $surface; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "fleet-table--titles",
