@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from botvisor.actors.heartbeat import HeartbeatActor
 from botvisor.actors.identity import IdentityActor
@@ -59,7 +60,7 @@ class Assembly:
         """
         inbox, cache, began = Inbox(), IdentityCache(), time.monotonic()
         inbox.lanes = [Lane(queue) for queue in bot_id.queues(owner, room_url, self.settings)]
-        vitals = Vitals(owner, room_url, lambda: self.health.probe(owner.bot_id, began))
+        vitals = Vitals(owner, room_url, lambda: self._probe(owner.bot_id, began, inbox))
         backend, doorbell, log = self.backend, self.storage.doorbell, self.storage.log
         actors = {
             "identity": lambda: IdentityActor(cache, backend, log),
@@ -79,3 +80,7 @@ class Assembly:
         handle = BotHandle(bot, vitals, self.core, [cell.name for cell in cells.values()], grace, runner)
         handle.at_end.append(doorbell.on_identity_changed(room_url, cache.changed))
         return handle, list(cells.values())
+
+    def _probe(self, bot_id: str, began: float, inbox: Inbox) -> tuple[dict[str, Any], bool]:
+        health, degraded = self.health.probe(bot_id, began)
+        return health | {"main": inbox.progress()}, degraded

@@ -53,6 +53,7 @@ class Inbox:
         self.on_change: Callable[[], None] = lambda: None
         self.on_shown: Callable[[AdminMessage], None] | None = None
         self.subscriptions: list[Callable[[], None]] = []
+        self._moved_at = 0.0
         self._held: Lane | None = None
         self._holder: Any = None  # the task that has it; None when that cannot be told
         self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -87,6 +88,20 @@ class Inbox:
         # Who reads on and on must not keep the event loop from its other tasks.
         await anyio.lowlevel.checkpoint()
         raise StopAsyncIteration
+
+    def progress(self) -> dict[str, Any]:
+        """Return how far `main` has come, for operators.
+
+        Returns:
+            ``handled``: how many messages; ``moved_s``: seconds since it last took one or was done with one,
+            None before the first; ``holds_s``: for how long it has had the one in hand, None if it has none.
+        """
+        since_s = round(time.monotonic() - self._moved_at, 1) if self._moved_at else None
+        return {
+            "handled": self.handled,
+            "moved_s": since_s,
+            "holds_s": since_s if self._held is not None else None,
+        }
 
     def arrived(self) -> None:
         """Wake the reader: something is ready, or the end has come."""
@@ -183,6 +198,7 @@ class Inbox:
 
     def _hand_out(self, lane: Lane, message: AdminMessage, reader: Any) -> AdminMessage:
         lane.phase = Phase.HELD
+        self._moved_at = time.monotonic()
         self._held = lane
         self._holder = None if _only_fetches(reader) else reader
         if self._holder is not None and reader not in self._watched:
@@ -215,6 +231,7 @@ class Inbox:
         if lane is None or lane.phase is not Phase.HELD:
             return
         lane.finish(handled=handled)
+        self._moved_at = time.monotonic()
         if handled and lane.message is not None:
             self.handled += 1
             _remember(self._handled_ids, lane.message.id)

@@ -15,6 +15,7 @@ from .output import duration
 
 _LAG_MS = 100.0  # from which it is worth a word
 _THROTTLED_S = 0.1
+_HOLDS_S = 10.0
 _HOMES = {"redis": "Redis", "file": "this host's files", "none": "nothing", "recovering": "Redis again"}
 
 
@@ -92,6 +93,7 @@ def _sentences(sighting: Sighting) -> Iterator[str]:
             yield f"{name} is {status}, and has been for {since}."
     if status not in ("stopped", "lost"):
         yield from _life(sighting)
+        yield from _main(sighting)
     yield from _ledger(heartbeat)
     yield from _messages(sighting)
 
@@ -143,6 +145,13 @@ def _degraded(sighting: Sighting) -> str:
         names = ", ".join(str(name).rpartition("/")[2] for name in resting)
         text += f": after failures {names} {'rest' if len(resting) > 1 else 'rests'} until it is tried again"
     return f"{text}."
+
+
+def _main(sighting: Sighting) -> Iterator[str]:
+    main = sighting.heartbeat.health.get("main")
+    holds_s = main.get("holds_s") if isinstance(main, dict) else None
+    if isinstance(holds_s, (int, float)) and holds_s + sighting.age_s >= _HOLDS_S:
+        yield f"Its main has had one message in hand for {duration(holds_s + sighting.age_s)}."
 
 
 def _life(sighting: Sighting) -> Iterator[str]:
