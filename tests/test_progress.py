@@ -43,4 +43,4 @@ async def test_why_says_for_how_long_a_message_has_been_in_hand():
         main.go_on.set()
     for age_s, said in ((0.0, False), (60.0, True)):
         sighting = Sighting(heartbeat=beat, status="healthy", age_s=age_s, gone=False)
-        assert ("had one message in hand for 1 min" in summary(sighting)) == said
+        assert ("had one message in hand for 1m" in summary(sighting)) == said
