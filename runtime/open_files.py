@@ -23,7 +23,5 @@ def make_room(bots: int) -> None:
         return
     raised = 2 * wanted if hard == resource.RLIM_INFINITY else min(2 * wanted, hard)
     if raised > soft:
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # forbidden: locks fail later, and say so
+        with contextlib.suppress(OSError, ValueError):  # forbidden: locks fail later, and say so
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
