@@ -43,7 +43,7 @@ class Cell:
         timers: the supervisor's.
         capacity: how many messages may wait.
         start_timeout: the limit of `Actor.start`, in seconds.
-        gathers: asks that come while the actor is busy travel together; it must take batches.
+        gathers: asks that wait for the actor travel together; it must take batches.
     """
 
     kind: RestartType = "permanent"
@@ -157,7 +157,7 @@ class Cell:
         return envelope.generation in (0, self._generation)
 
     async def _deliver(self, actor: Actor, batch: list[Envelope]) -> None:
-        self._in_hand, self.mailbox.busy = batch, True
+        self._in_hand = batch
         self.handling = _name_of(batch[0].message)
         try:
             answers = await self._handle(actor, batch)
@@ -169,7 +169,7 @@ class Cell:
             self._interrupt(batch, error)
             raise
         finally:
-            self._in_hand, self.mailbox.busy = [], False
+            self._in_hand = []
         for envelope, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 fate = Fate.REJECTED
@@ -224,7 +224,7 @@ def _unpacked(batch: list[Envelope]) -> list[Any]:
     messages: list[Any] = []
     for envelope in batch:
         if isinstance(envelope.message, Group):
-            envelope.message.leave_out_the_gone()
+            envelope.message.close()
             messages += envelope.message.messages
         else:
             messages.append(envelope.message)

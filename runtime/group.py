@@ -1,73 +1,72 @@
-"""A group: many asks that travel to an actor as one message, since each would cost as much as all of them."""
+"""A group: asks that wait for an actor together and reach it as one message, for one costs as much as all."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .envelope import Envelope
-from .errors import ActorStopped, AskTimeout, MailboxFull
+from .errors import AskTimeout
 from .mailbox import Mailbox
 from .ref import Ref
 from .tasks import on_trio
 from .timers import Timers
 
-_LIMIT = 50
+_ROOM = 50
+_OPEN_S = 0.01  # the deadline is that of the last who may have come: nobody waits longer than this for it
 
 
 class Group:
-    """The asks of one turn of the event loop: the message of an envelope, and its reply.
+    """Some asks: the message of an envelope, and its reply.
 
     Args:
         actor: who is asked, for the time-out's text.
         timeout_s: the limit of each ask, in seconds.
+        open_until: nobody joins it after that, on the clock of `Timers.now`.
 
     Attributes:
         messages: what is asked.
+        answers: where the answer to each will be; an error is a value there.
+        room: how many more may join.
         ended: nobody is to be answered any more.
     """
 
-    __slots__ = ("_actor", "_answers", "_loop", "ended", "messages", "timeout_s")
+    __slots__ = ("_actor", "answers", "ended", "messages", "open_until", "room", "timeout_s")
 
-    def __init__(self, actor: str, timeout_s: float) -> None:
+    def __init__(self, actor: str, timeout_s: float, open_until: float) -> None:
         self._actor = actor
-        self._loop = asyncio.get_running_loop()
         self.timeout_s = timeout_s
+        self.open_until = open_until
         self.messages: list[Any] = []
-        self._answers: list[asyncio.Future[Any]] = []
+        self.answers: list[asyncio.Future[Any]] = []
+        self.room = _ROOM
         self.ended = False
 
     def __len__(self) -> int:
         return len(self.messages)
 
-    def add(self, message: Any) -> asyncio.Future[Any]:
-        """Take an ask in. Returns where its answer will be; an error is a value there."""
-        answer = asyncio.Future[Any](loop=self._loop)
-        self.messages.append(message)
-        self._answers.append(answer)
-        return answer
-
-    def leave_out_the_gone(self) -> None:
-        """Forget the asks whose askers have left."""
-        if any(answer.done() for answer in self._answers):
-            kept = [pair for pair in zip(self.messages, self._answers, strict=True) if not pair[1].done()]
+    def close(self) -> None:
+        """Let nobody join any more, and forget the asks whose askers have left."""
+        self.room = 0
+        if True in map(asyncio.Future.done, self.answers):
+            kept = [pair for pair in zip(self.messages, self.answers, strict=True) if not pair[1].done()]
             self.messages = [message for message, _ in kept]
-            self._answers = [answer for _, answer in kept]
+            self.answers = [answer for _, answer in kept]
 
     def succeed(self, values: Sequence[Any]) -> bool:
         """Answer each with its value or its error. Returns whether anybody still waited."""
         if self.ended:
             return False
-        self.ended = True
-        for answer, value in zip(self._answers, values, strict=True):
+        self.ended, self.room = True, 0
+        for answer, value in zip(self.answers, values, strict=True):
             if not answer.done():
                 answer.set_result(value)
         return True
 
     def fail(self, error: BaseException) -> bool:
         """Answer all with an error. Returns whether anybody still waited."""
-        return self.succeed([error] * len(self._answers))
+        return self.succeed([error] * len(self.answers))
 
     def expire(self) -> bool:
         """Answer that the deadline has passed. Returns whether anybody still waited."""
@@ -77,8 +76,8 @@ class Group:
 class GroupRef(Ref):
     """The address of an actor that takes batches, and is asked much and by many.
 
-    What is asked while it handles a batch goes with what others ask in the same turn of the event loop; at
-    other times an ask goes to it at once, as by any other address. On trio nothing is gathered.
+    An ask joins the one that was sent just before and still waits in the mailbox, and goes by itself if there
+    is none. On trio nothing is gathered.
 
     Args:
         name: the actor's name.
@@ -86,34 +85,49 @@ class GroupRef(Ref):
         timers: sweeps overdue asks.
     """
 
-    __slots__ = ("_group",)
+    __slots__ = ("_group", "_new_answer")
 
     def __init__(self, name: str, mailbox: Mailbox, timers: Timers) -> None:
         super().__init__(name, mailbox, timers)
         self._group: Group | None = None
+        self._new_answer: Callable[[], asyncio.Future[Any]] | None = None
+
+    def tell(self, message: Any) -> None:
+        """See `Ref.tell`."""
+        self._group = None  # what is asked later is not to overtake it
+        super().tell(message)
 
     async def ask(self, message: Any, *, timeout: float) -> Any:
         """See `Ref.ask`."""
-        if not self._mailbox.busy or on_trio():
-            return await super().ask(message, timeout=timeout)
-        group = self._group
-        if group is None or group.timeout_s != timeout or len(group) >= _LIMIT:
-            self._send()
-            group = self._group = Group(self.name, timeout)
-            asyncio.get_running_loop().call_soon(self._send)
-        value = await group.add(message)
+        if self._new_answer is None:
+            if on_trio():
+                return await super().ask(message, timeout=timeout)
+            self._new_answer = asyncio.get_running_loop().create_future
+        group, now = self._group, self._timers.now()
+        if (
+            group is None
+            or not group.room
+            or group.timeout_s != timeout
+            or now > group.open_until
+            or self._mailbox.closed
+        ):
+            group = Group(self.name, timeout, now + _OPEN_S)
+            self._mailbox.put(Envelope(group, group, now))
+            self._timers.expire_at(group.open_until + timeout, group)
+            self._group = group
+        group.room -= 1
+        group.messages.append(message)
+        answer = self._new_answer()
+        group.answers.append(answer)
+        value = await answer
         if isinstance(value, BaseException):
-            raise value
+            try:
+                raise value
+            finally:
+                del value, answer, group  # the traceback leads to this frame: a cycle
         return value
 
-    def _send(self) -> None:
-        group, self._group = self._group, None
-        if group is None:
-            return
-        now = self._timers.now()
-        try:
-            self._mailbox.put(Envelope(group, group, now))
-        except (ActorStopped, MailboxFull) as error:
-            group.fail(error)
-        else:
-            self._timers.expire_at(now + group.timeout_s, group)
+    async def ask_all(self, messages: Sequence[Any], *, timeout: float) -> list[Any]:
+        """See `Ref.ask_all`."""
+        self._group = None
+        return await super().ask_all(messages, timeout=timeout)

@@ -21,7 +21,7 @@ class Mailbox:
         capacity: how many messages may wait.
 
     Attributes:
-        busy: what was taken out is being handled.
+        closed: it takes no more messages in, but for the actor's own.
     """
 
     def __init__(self, actor: str, capacity: int) -> None:
@@ -30,8 +30,7 @@ class Mailbox:
         self._returned: deque[Envelope] = deque()
         self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
         self._arrival: Arrival | None = None
-        self.busy = False
-        self._closed = False
+        self.closed = False
         self._disposed = False
         self.taken_in = 0
         self.fates: Counter[Fate] = Counter()
@@ -47,7 +46,7 @@ class Mailbox:
             ActorStopped: when the actor is stopped or parked.
             MailboxFull: when as many wait as may.
         """
-        if self._disposed or (self._closed and not own):
+        if self._disposed or (self.closed and not own):
             raise ActorStopped(self._actor)
         try:
             self._send.send_nowait(envelope)
@@ -103,11 +102,11 @@ class Mailbox:
 
     def close(self) -> None:
         """Take no more messages in; what waits can still be taken out."""
-        self._closed = True
+        self.closed = True
 
     def reopen(self) -> None:
         """Take messages in again, after `close`."""
-        self._closed = False
+        self.closed = False
 
     def empty(self) -> list[Envelope]:
         """Take everything out, as dead letters.
@@ -123,7 +122,7 @@ class Mailbox:
 
     def dispose(self) -> None:
         """Close the streams for good. The mailbox must be empty."""
-        self._closed = self._disposed = True
+        self.closed = self._disposed = True
         self._send.close()
         self._receive.close()
 

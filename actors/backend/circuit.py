@@ -19,7 +19,7 @@ from .breaker import SILENCE_S, Breaker, BreakerState, Failure, failed, judge, r
 from .link import Command as LinkCommand
 from .operations import Operations
 from .redis import RedisStore
-from .redis_errors import Diagnosis, Kind, RedisUnavailable
+from .redis_errors import Diagnosis, Kind, RedisUnavailable, unavailable
 
 T = TypeVar("T")
 
@@ -106,6 +106,8 @@ class Circuit:
         deadline = self.deadline() if deadline is None else deadline
         answers = await self.attempt(commands, deadline)
         for attempt in range(ATTEMPTS - 1):
+            if not unavailable(answers):
+                break
             away = [p for p, answer in enumerate(answers) if isinstance(answer, RedisUnavailable)]
             pending = [place for place in away if answers[place].diagnosis.worth_retrying]
             if not pending or not self._closed():
@@ -233,7 +235,7 @@ class Circuit:
         return judge(timed_out=True, heard=link.heard, quiet_s=min(ran_s, link.quiet_s()))
 
     def _count(self, answers: Sequence[Any], generation: int) -> None:
-        diagnoses = [answer.diagnosis for answer in answers if isinstance(answer, RedisUnavailable)]
+        diagnoses = [answer.diagnosis for answer in unavailable(answers)]
         for diagnosis in diagnoses:
             if diagnosis.remedy:
                 self._complain(diagnosis)

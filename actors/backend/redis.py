@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
+import msgspec
 
 from botvisor.store import Command
 
@@ -15,10 +16,10 @@ from .link import Fence, Link, Server
 from .quarantine import Notify
 from .redis_bells import Bells
 from .redis_endpoint import Endpoint
-from .redis_errors import EndpointUnusable, ErrorReply, Kind, RedisUnavailable, diagnose, told
+from .redis_errors import EndpointUnusable, ErrorReply, Kind, RedisUnavailable, diagnose, told, unavailable
 from .redis_notices import Notices
 from .redis_planners import planners
-from .redis_scripts import Plan, Step
+from .redis_scripts import Plan, Step, no_result
 from .redis_server_checks import check_server
 from .redis_transaction import Transactions, only_reads, problem_of
 from .redis_wrong_types import set_aside
@@ -27,23 +28,19 @@ CONNECT_TIMEOUT_S = 5.0
 
 # What the link raises. Whatever else a plan raises is its own command's result.
 _LINK_ERRORS = (OSError, EndpointUnusable, ErrorReply)
+# What plans find a way round.
+_FOR_PLANS = (Kind.BAD_VALUE, Kind.FULL, Kind.NO_CHANNEL)
 
 
-class _Running:
-    """A command on its way.
+class _Running(msgspec.Struct):
+    """A command on its way: by its plan, or by its step alone as long as nothing goes wrong."""
 
-    Args:
-        command: the command.
-        plan: how it is carried out.
-    """
-
+    command: Command
     step: Step = ()
+    plan: Plan | None = None
+    finish: Callable[[Any, list[Any]], Any] = no_result
     result: Any = None
-    mended = False
-
-    def __init__(self, command: Command, plan: Plan) -> None:
-        self.command = command
-        self.plan = plan
+    mended: bool = False
 
 
 class RedisStore:
@@ -82,7 +79,7 @@ class RedisStore:
         self._fence: Fence | None = None
         self.notices = Notices(notify or _ignore)
         self._bells = Bells(self.notices)
-        self._planners = planners(self._server_ms, lambda: self.link, self._bells, self.notices)
+        self._plans, self._quick = planners(self._server_ms, lambda: self.link, self._bells, self.notices)
 
     @property
     def link(self) -> Link | None:
@@ -165,38 +162,70 @@ class RedisStore:
             await transactions.link.aclose()
 
     async def _carry_out(self, commands: Sequence[Command], transactions: Transactions) -> list[Any]:
-        batch = [_Running(command, self._plan(command)) for command in commands]
-        waiting = self._advance(batch, [None] * len(batch))
+        batch = [_Running(command) for command in commands]
+        waiting = [running for running in batch if self._begin(running)]
         while waiting:
             waiting = self._advance(waiting, await _exchange(transactions, waiting))
         results = [running.result for running in batch]
-        if any(isinstance(each, RedisUnavailable) and each.diagnosis.wrong_server for each in results):
+        if any(each.diagnosis.wrong_server for each in unavailable(results)):
             await self._discard()
         return results
 
-    def _plan(self, command: Command) -> Plan:
-        planner = self._planners.get(type(command))
-        return planner(command) if planner is not None else _unknown(command)
+    def _begin(self, running: _Running) -> bool:
+        """Find a command's first step. Returns whether there is one."""
+        command = running.command
+        quick = self._quick.get(type(command))
+        if quick is not None:
+            try:
+                step = quick.step(command)
+            except Exception:
+                step = None  # what is wrong with it its plan will say
+            if step is not None:
+                running.step, running.finish = step, quick.finish
+                return True
+        return self._go_on(running, None)
 
     def _advance(self, waiting: Sequence[_Running], answers: Sequence[Any]) -> list[_Running]:
-        """Hand plans their replies, or errors in their place. Returns those that want something next."""
+        """Hand commands their replies, or errors in their place. Returns those that want something next."""
         going_on = []
         for running, answer in zip(waiting, answers, strict=True):
-            plan = running.plan
-            try:
-                running.step = plan.throw(answer) if isinstance(answer, Exception) else plan.send(answer)
-            except StopIteration as end:
-                running.result = end.value
-            except ErrorReply as error:
-                if self._can_mend(running, error):
-                    going_on.append(running)
-                else:
+            if running.plan is None:
+                if isinstance(answer, Exception):
+                    running.result = answer
+                    continue
+                if ErrorReply not in map(type, answer):
+                    running.result = running.finish(running.command, answer)
+                    continue
+                error = next(reply for reply in answer if isinstance(reply, ErrorReply))
+                if diagnose(error).kind not in _FOR_PLANS:
                     running.result = told(error)
-            except Exception as error:
-                running.result = error
-            else:
+                    continue
+                answer = None
+            if self._go_on(running, answer):
                 going_on.append(running)
         return going_on
+
+    def _plan(self, command: Command) -> Plan:
+        planner = self._plans.get(type(command))
+        return planner(command) if planner is not None else _unknown(command)
+
+    def _go_on(self, running: _Running, answer: Any) -> bool:
+        """Hand a plan its replies, or an error in their place. Returns whether it wants something next."""
+        if (plan := running.plan) is None:
+            plan = running.plan = self._plan(running.command)
+        try:
+            running.step = plan.throw(answer) if isinstance(answer, Exception) else plan.send(answer)
+        except StopIteration as end:
+            running.result = end.value
+        except ErrorReply as error:
+            if self._can_mend(running, error):
+                return True
+            running.result = told(error)
+        except Exception as error:
+            running.result = error
+        else:
+            return True
+        return False
 
     def _can_mend(self, running: _Running, error: ErrorReply) -> bool:
         if diagnose(error).kind is not Kind.BAD_VALUE or running.mended or only_reads(running.step):

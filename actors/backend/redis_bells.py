@@ -34,6 +34,10 @@ class Bells:
         """Publish on every kind of channel again: the rules may have changed, or this is another server."""
         self._forbidden.clear()
 
+    def allowed(self, kind: str) -> bool:
+        """Return whether the server is not known to forbid publishing on channels of a kind."""
+        return kind not in self._forbidden
+
     def ring(
         self, kind: str, step: Step, channel: bytes, payload: bytes
     ) -> Generator[Step, list[Any], list[Any]]:

@@ -153,6 +153,13 @@ class RedisUnavailable(StoreUnavailable):
         return f"Redis: {self.diagnosis}"
 
 
+def unavailable(answers: Sequence[Any]) -> list[RedisUnavailable]:
+    """Return those among some answers that tell that Redis is unavailable."""
+    if not any(issubclass(kind, RedisUnavailable) for kind in set(map(type, answers))):
+        return []  # as nearly always: one look at each kind is cheaper than one at each answer
+    return [answer for answer in answers if isinstance(answer, RedisUnavailable)]
+
+
 def told(error: Exception) -> StoreError:
     """Return what a command ends with for an error of the link or of the server."""
     diagnosis = diagnose(error)

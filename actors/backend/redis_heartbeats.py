@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -27,10 +29,11 @@ from botvisor.wire import (
 from .kept_beats import KeptBeats
 from .redis_notices import Notices
 from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of
-from .redis_scripts import Call, Part, Plan, RedisCommand, Script, Step
+from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, Step, no_result
 
 _BEAT = Script("beat", b"hash", b"zset")
 _ALIVE = ALIVE_KEY.encode()
+_EXPIRE_ALIVE = (b"EXPIRE", _ALIVE, ALIVE_TTL_S)
 _LISTED = 10_000
 _CHUNK = 2_000  # heartbeats to a round trip: some megabytes
 _LOST = "lost"
@@ -48,25 +51,14 @@ class RedisHeartbeats:
         self._server_ms = server_ms
         self._notices = notices
         self._kept = KeptBeats()
+        self.quick_write = Quick(self._quick_step, no_result)
 
     def write(self, command: WriteHeartbeat) -> Plan:
         """See `WriteHeartbeat`. A stopped bot's goes to where its last words outlive it, too."""
-        key, member = heartbeat_key(command.bot_id).encode(), command.bot_id.encode()
-        fields: list[Part] = []
-        for pair in command.fields.items():
-            fields += pair
-        if "epitaph" not in command.fields:
-            fields += ("epitaph", b"null")  # in place of the one of an earlier run
-        stopped = command.fields.get("status") == b"stopped"
-        expires_ms = self._server_ms() + (0 if stopped else HEARTBEAT_TTL_S * 1000)
-        step: list[RedisCommand] = [
-            (b"HSET", key, *fields),
-            (b"EXPIRE", key, HEARTBEAT_TTL_S),
-            (b"ZADD", _ALIVE, expires_ms, member),
-            (b"EXPIRE", _ALIVE, ALIVE_TTL_S),
-        ]
+        stopped = _is_stopped(command)
+        step = self._write_step(command, lives=not stopped)
         if stopped:
-            epitaph = _encode_epitaph(command.fields, expires_ms)
+            epitaph = _encode_epitaph(command.fields, self._server_ms())
             step.append((b"SET", epitaph_key(command.bot_id).encode(), epitaph, b"EX", EPITAPH_TTL_S))
         keeps = not stopped and self._kept.is_due(command)
         if keeps:
@@ -75,10 +67,29 @@ class RedisHeartbeats:
         replies = yield step
         if is_full(replies):
             # Or else a fleet that lives would look lost. The caller hears of it all the same.
-            yield [Call(_BEAT, (key, _ALIVE), (expires_ms, member, *fields))]
+            (_, key, *fields), _, (_, _, *entry), _ = step[:4]
+            yield [Call(_BEAT, (key, _ALIVE), (*entry, *fields))]
         check(replies)
         if keeps:
             self._kept.note(command)
+
+    def _quick_step(self, command: WriteHeartbeat) -> Step | None:
+        if _is_stopped(command) or self._kept.is_due(command):
+            return None
+        return self._write_step(command, lives=True)
+
+    def _write_step(self, command: WriteHeartbeat, *, lives: bool) -> list[Any]:
+        key, member, expire = _keys_of(command.bot_id)
+        fields = command.fields
+        # In place of the epitaph of an earlier run.
+        none = () if "epitaph" in fields else ("epitaph", b"null")
+        expires_ms = self._server_ms() + (HEARTBEAT_TTL_S * 1000 if lives else 0)
+        return [
+            (b"HSET", key, *chain.from_iterable(fields.items()), *none),
+            expire,
+            (b"ZADD", _ALIVE, expires_ms, member),
+            _EXPIRE_ALIVE,
+        ]
 
     def read(self, command: ReadHeartbeat) -> Plan:
         """See `ReadHeartbeat`: the last words of a bot that stopped, what is left of one that was lost."""
@@ -167,6 +178,17 @@ class RedisHeartbeats:
             bot_id=bot_id,
             status=_LOST,
         )
+
+
+@functools.lru_cache(maxsize=10_000)
+def _keys_of(bot_id: str) -> tuple[bytes, bytes, RedisCommand]:
+    """Return a heartbeat's key, its place in the index, and what sets its lifetime."""
+    key = heartbeat_key(bot_id).encode()
+    return key, bot_id.encode(), (b"EXPIRE", key, HEARTBEAT_TTL_S)
+
+
+def _is_stopped(command: WriteHeartbeat) -> bool:
+    return command.fields.get("status") == b"stopped"
 
 
 def _encode_epitaph(fields: dict[str, bytes], ended_ms: int) -> bytes:

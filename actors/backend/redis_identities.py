@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,7 +23,7 @@ from botvisor.wire import (
 from .redis_bells import Bells
 from .redis_notices import Notices
 from .redis_replies import check, of_wrong_type, scores_of
-from .redis_scripts import Call, Plan, RedisCommand, Script
+from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, Step, no_result
 from .redis_strays import Strays
 
 _WRITE_LATE = Script("identity", b"hash", b"zset")
@@ -35,6 +36,33 @@ _CHUNK = 500
 # What has expired leaves its index now and then, a minute late: `clean_up` counts what is fresher.
 _TRIM_EVERY = 64
 _TRIM_AGE_MS = 60_000
+
+
+class _Keys(NamedTuple):
+    """The names of one identity, encoded, and what sets the lifetimes."""
+
+    room: bytes
+    participant: bytes
+    identity: bytes
+    room_index: bytes
+    channel: bytes
+    expire: RedisCommand
+    expire_index: RedisCommand
+
+
+@functools.lru_cache(maxsize=10_000)
+def _keys_of(room_url: str, participant_id: str) -> _Keys:
+    identity = identity_key(room_url, participant_id).encode()
+    index = identity_index_key(room_url).encode()
+    return _Keys(
+        room_url.encode(),
+        participant_id.encode(),
+        identity,
+        index,
+        identity_channel(room_url).encode(),
+        (b"EXPIRE", identity, IDENTITY_TTL_S),
+        (b"EXPIRE", index, IDENTITY_INDEX_TTL_S),
+    )
 
 
 class RedisIdentities:
@@ -54,6 +82,8 @@ class RedisIdentities:
         self._notices = notices
         self._latest = (0, "")  # the greatest version that was written without a look at the stored one
         self._writes = 0
+        self.quick_write = Quick(self._quick_step, no_result)
+        self.quick_read = Quick(self._read_step, self._read)
 
     def write(self, command: WriteIdentity) -> Plan:
         """See `WriteIdentity`.
@@ -62,36 +92,53 @@ class RedisIdentities:
         nothing. Any other is compared, and lives only as long as it would have if it had come in time.
         """
         identity = command.identity
-        participant = identity.participant_id.encode()
-        key = identity_key(identity.room_url, identity.participant_id).encode()
-        index = identity_index_key(identity.room_url).encode()
-        now_ms = self._server_ms()
-        age_ms = int(time.time() * 1000) - identity.updated_ms
-        step: list[RedisCommand]
-        if age_ms <= _LATE_MS and identity.version() >= self._latest:
-            self._latest = identity.version()
-            step = [
-                (b"HSET", key, *_fields(identity)),
-                (b"EXPIRE", key, IDENTITY_TTL_S),
-                (b"ZADD", index, now_ms + IDENTITY_TTL_S * 1000, participant),
-                (b"EXPIRE", index, IDENTITY_INDEX_TTL_S),
-            ]
-        else:
+        keys = _keys_of(identity.room_url, identity.participant_id)
+        step = self._latest_step(identity, keys)
+        if step is None:
+            age_ms, now_ms = _age_ms(identity), self._server_ms()
             lives_ms = IDENTITY_TTL_S * 1000 - (max(0, age_ms) if identity.updated_ms else 0)
             version = (identity.updated_ms, identity.writer.encode())
-            arguments = (*version, lives_ms, participant, now_ms + lives_ms, *_fields(identity))
-            step = [Call(_WRITE_LATE, (key, index), arguments)]
+            arguments = (*version, lives_ms, keys.participant, now_ms + lives_ms, *_fields(identity, keys))
+            step = [Call(_WRITE_LATE, (keys.identity, keys.room_index), arguments)]
         self._writes += 1
         if self._writes % _TRIM_EVERY == 0:
-            step.append((b"ZREMRANGEBYSCORE", index, b"-inf", now_ms - _TRIM_AGE_MS))
-        channel = identity_channel(identity.room_url).encode()
-        check((yield from self._bells.ring(_BELL, step, channel, participant)))
+            step.append((b"ZREMRANGEBYSCORE", keys.room_index, b"-inf", self._server_ms() - _TRIM_AGE_MS))
+        check((yield from self._bells.ring(_BELL, step, keys.channel, keys.participant)))
 
     def read(self, command: ReadIdentity) -> Plan:
         """See `ReadIdentity`: None as well when it cannot be read, or is somebody else's."""
-        key = identity_key(command.room_url, command.participant_id).encode()
-        (reply,) = yield [(b"HGETALL", key)]
-        return self._decode(key, reply, command.room_url)
+        return self._read(command, (yield self._read_step(command)))
+
+    def _quick_step(self, command: WriteIdentity) -> Step | None:
+        if not self._bells.allowed(_BELL) or (self._writes + 1) % _TRIM_EVERY == 0:
+            return None
+        identity = command.identity
+        keys = _keys_of(identity.room_url, identity.participant_id)
+        step = self._latest_step(identity, keys)
+        if step is not None:
+            self._writes += 1
+            step.append((b"PUBLISH", keys.channel, keys.participant))
+        return step
+
+    def _latest_step(self, identity: Identity, keys: _Keys) -> list[RedisCommand] | None:
+        """Return what writes an identity that is the latest; None if it may not be."""
+        version = identity.version()
+        if version < self._latest or _age_ms(identity) > _LATE_MS:
+            return None
+        self._latest = version
+        return [
+            (b"HSET", keys.identity, *_fields(identity, keys)),
+            keys.expire,
+            (b"ZADD", keys.room_index, self._server_ms() + IDENTITY_TTL_S * 1000, keys.participant),
+            keys.expire_index,
+        ]
+
+    def _read_step(self, command: ReadIdentity) -> Step:
+        return [(b"HGETALL", _keys_of(command.room_url, command.participant_id).identity)]
+
+    def _read(self, command: ReadIdentity, replies: list[Any]) -> Identity | None:
+        key = _keys_of(command.room_url, command.participant_id).identity
+        return self._decode(key, replies[0], command.room_url)
 
     def list_all(self, command: ListIdentities) -> Plan:
         """See `ListIdentities`: at most 10,000, without those that `read` would not return."""
@@ -156,15 +203,19 @@ class RedisIdentities:
         return identity if ours else None
 
 
-def _fields(identity: Identity) -> tuple[bytes | int, ...]:
+def _fields(identity: Identity, keys: _Keys) -> tuple[bytes | int, ...]:
     return (
-        *(b"participant_id", identity.participant_id.encode()),
-        *(b"room_url", identity.room_url.encode()),
+        *(b"participant_id", keys.participant),
+        *(b"room_url", keys.room),
         *(b"timestamp", identity.timestamp.encode()),
         *(b"data", bytes(identity.data)),
         *(b"updated_ms", identity.updated_ms),
         *(b"writer", identity.writer.encode()),
     )
+
+
+def _age_ms(identity: Identity) -> int:
+    return int(time.time() * 1000) - identity.updated_ms
 
 
 def _trim(index: bytes, entries: Sequence[tuple[bytes, int]]) -> Call:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from botvisor import process
 from botvisor.mending import DropMessage, ForgetBot, ListDumps, ReadFacts, RequeueMessage
@@ -43,14 +43,21 @@ from .redis_notices import Notices
 from .redis_queue_views import RedisQueueViews
 from .redis_queues import RedisQueues
 from .redis_repairs import RedisRepairs
-from .redis_scripts import Plan
+from .redis_scripts import Plan, Quick
 from .redis_strays import Strays
+
+
+class Planners(NamedTuple):
+    """What makes a plan of each kind of command, and for some kinds what does without one."""
+
+    plans: dict[type[Command], Callable[[Any], Plan]]
+    quick: dict[type[Command], Quick]
 
 
 def planners(
     server_ms: Callable[[], int], link: Callable[[], Link | None], bells: Bells, notices: Notices
-) -> dict[type[Command], Callable[[Any], Plan]]:
-    """Return what makes a plan of each kind of command.
+) -> Planners:
+    """Return how each kind of command is carried out.
 
     Args:
         server_ms: the server's time, in milliseconds since the epoch.
@@ -63,7 +70,13 @@ def planners(
     identities = RedisIdentities(strays, server_ms, bells, notices)
     queues, views, repairs = RedisQueues(bells, notices), RedisQueueViews(), RedisRepairs()
     control, facts = RedisControl(), RedisFacts(link)
-    return {
+    quick: dict[type[Command], Quick] = {
+        WriteHeartbeat: heartbeats.quick_write,
+        WriteIdentity: identities.quick_write,
+        ReadIdentity: identities.quick_read,
+        PushMessage: queues.quick_push,
+    }
+    plans: dict[type[Command], Callable[[Any], Plan]] = {
         WriteHeartbeat: heartbeats.write,
         ReadHeartbeat: heartbeats.read,
         ListHeartbeats: heartbeats.list_all,
@@ -92,6 +105,7 @@ def planners(
         ReadFacts: facts.read,
         ListDumps: _nothing,
     }
+    return Planners(plans, quick)
 
 
 def _nothing(_: Command) -> Plan:

@@ -29,7 +29,7 @@ from botvisor.store import (
 from .redis_bells import Bells
 from .redis_notices import Notices
 from .redis_replies import check, hash_of
-from .redis_scripts import Call, Plan, RedisCommand, Script, Step
+from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, Step
 
 _NEXT = Script("next", b"list", b"hash", b"zset", b"list", b"hash")
 _GIVE_BACK = Script("give_back", b"list", b"hash", b"hash")
@@ -88,22 +88,25 @@ class RedisQueues:
     def __init__(self, bells: Bells, notices: Notices) -> None:
         self._bells = bells
         self._notices = notices
+        self.quick_push = Quick(self._quick_step, _is_stored)
 
     def push(self, command: PushMessage) -> Plan:
         """See `PushMessage`: the message itself is what rings, as older bots expect."""
-        size = len(command.raw)
-        if size > wire.MAX_MESSAGE_BYTES:
-            raise StoreError(f"the message has {size} bytes, more than {wire.MAX_MESSAGE_BYTES}")
         keys = keys_of(command.queue)
-        step: list[RedisCommand] = [
-            (b"RPUSH", keys.queue, command.raw),
-            (b"EXPIRE", keys.queue, wire.ADMIN_TTL_S),
-        ]
+        step = _push_step(command, keys)
         if command.durable:
             kept = wire.kept_key(keys.queue.decode(), command.message_id).encode()
             step.append((b"SET", kept, b"", b"EX", wire.KEPT_TTL_S))
         check((yield from self._bells.ring(_BELL, step, keys.channel, command.raw)))
         return _SOURCE
+
+    def _quick_step(self, command: PushMessage) -> Step | None:
+        if command.durable or not self._bells.allowed(_BELL):
+            return None
+        keys = keys_of(command.queue)
+        step = _push_step(command, keys)
+        step.append((b"PUBLISH", keys.channel, command.raw))
+        return step
 
     def broadcast(self, command: Broadcast) -> Plan:
         """See `Broadcast`."""
@@ -177,6 +180,17 @@ class RedisQueues:
         texts = (command.instance, command.token, command.reason, "1" if command.malformed else "0")
         arguments = tuple(text.encode() for text in texts)
         yield from _consume(command.queue, Call(_BURY, (keys.proc, keys.dead, keys.owner), arguments))
+
+
+def _push_step(command: PushMessage, keys: QueueKeys) -> list[RedisCommand]:
+    size = len(command.raw)
+    if size > wire.MAX_MESSAGE_BYTES:
+        raise StoreError(f"the message has {size} bytes, more than {wire.MAX_MESSAGE_BYTES}")
+    return [(b"RPUSH", keys.queue, command.raw), (b"EXPIRE", keys.queue, wire.ADMIN_TTL_S)]
+
+
+def _is_stored(_: PushMessage, _replies: list[Any]) -> str:
+    return _SOURCE
 
 
 def _consume(queue: Queue, call: Call) -> Generator[Step, list[Any], None]:

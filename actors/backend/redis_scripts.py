@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -63,3 +63,19 @@ Plan = Generator[Step, list[Any], Any]
 
 An error among the replies stands in its place, as the value it is.
 """
+
+
+class Quick(NamedTuple):
+    """How a store command is carried out as long as nothing goes wrong: one step, without a plan.
+
+    Where something does, its plan begins from the start: a store command may be carried out twice.
+    """
+
+    step: Callable[[Any], Step | None]
+    """Returns the step; None if only the plan will do."""
+    finish: Callable[[Any, list[Any]], Any]
+    """Is given the command and the replies, none of them an error; returns the result."""
+
+
+def no_result(_command: Any, _replies: list[Any]) -> None:
+    """The result of a command that has none."""
