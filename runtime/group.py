@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -102,7 +103,7 @@ class GroupRef(Ref):
         if self._new_answer is None:
             if on_trio():
                 return await super().ask(message, timeout=timeout)
-            self._new_answer = asyncio.get_running_loop().create_future
+            self._new_answer = functools.partial(asyncio.Future, loop=asyncio.get_running_loop())
         group, now = self._group, self._timers.now()
         if (
             group is None

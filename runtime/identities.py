@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -14,12 +13,15 @@ import msgspec
 from .errors import ActorError, StoreUnavailable
 from .identity import Identity
 from .ref import Ref
+from .stamps import stamp_of
 from .store import CleanUpIdentities, ListIdentities, ReadIdentity, WriteIdentity
 from .wire import MAX_MESSAGE_BYTES
 
 CACHED_S = 30.0  # writers that ring no bell are seen after this long
 _CACHED_ENTRIES = 10_000
 _TIMEOUT_S = 5.0
+_NAMES_GROW = 6  # times at most, where JSON escapes them
+_SURELY_FITS = MAX_MESSAGE_BYTES - 1_000  # which leaves room for the record's other fields
 
 
 class IdentityCache:
@@ -143,24 +145,26 @@ def new_identity(room_url: str, participant_id: str, data: Mapping[str, Any], wr
         TypeError: when data is no mapping, or holds what JSON cannot; when a name is no text.
         ValueError: when a text holds a lone surrogate, or the record is too large or nested too deeply.
     """
-    if not isinstance(data, Mapping):
+    if not isinstance(data, (dict, Mapping)):  # an abstract class alone takes its time
         raise TypeError(f"an identity's data is a mapping, not {type(data).__name__}")
     if not isinstance(participant_id, str):
         raise TypeError(f"a participant id is a text, not {type(participant_id).__name__}")
     try:
-        raw = msgspec.json.encode(dict(data))
+        raw = msgspec.json.encode(data if type(data) is dict else dict(data))
     except RecursionError:
         raise ValueError("an identity's data is nested too deeply") from None
-    now = time.time()
+    at_ms = int(time.time() * 1000)
     identity = Identity(
         participant_id=participant_id,
         room_url=room_url,
-        timestamp=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+        timestamp=stamp_of(at_ms),
         data=msgspec.Raw(raw),
-        updated_ms=int(now * 1000),
+        updated_ms=at_ms,
         writer=writer,
     )
-    # Encoded here as a store will, so that what cannot be written fails its caller alone.
+    # What cannot be written is to fail its caller alone.
+    if len(raw) + _NAMES_GROW * (len(room_url.encode()) + len(participant_id.encode())) < _SURELY_FITS:
+        return identity
     size = len(msgspec.json.encode(identity))
     if size > MAX_MESSAGE_BYTES:
         raise ValueError(f"the identity has {size} bytes, more than {MAX_MESSAGE_BYTES}")

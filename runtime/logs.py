@@ -68,9 +68,14 @@ class Log:
         """Write that something failed."""
         self._write("ERROR", area, text)
 
+    @property
+    def times(self) -> bool:
+        """Whether timings are written."""
+        return _TIMINGS.isEnabledFor(logging.DEBUG)
+
     def timing(self, area: str, text: str) -> None:
         """Write how long something took, if ``logging.getLogger("redis_client")`` lets DEBUG through."""
-        if _TIMINGS.isEnabledFor(logging.DEBUG):
+        if self.times:
             logger.opt(depth=1).bind(botvisor_timing=True).debug(self._line(area, text))
 
     def event(self, event: Event) -> None:

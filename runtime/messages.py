@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +11,6 @@ from .errors import MalformedMessage
 from .message_forms import (
     RESENT_FIELD,
     Mode,
-    iso_utc,
     parse_object,
     read_id,
     read_mode,
@@ -22,6 +20,7 @@ from .message_forms import (
     read_timestamp,
     unwrap,
 )
+from .stamps import stamp_of
 from .wire import MAX_MESSAGE_BYTES
 
 
@@ -127,27 +126,29 @@ def compose_message(
         MalformedMessage: it cannot be encoded, is larger than `MAX_MESSAGE_BYTES`, or no bot could
             read it.
     """
-    extra = (
-        *(("room_url", room_url), ("mode", mode)),
-        *(("sender_id", sender_id), ("sender_name", sender_name)),
-    )
-    fields: dict[str, Any] = {
-        "id": f"admin_{int(now * 1000)}_{token}",
-        "type": "admin_message",
-        "timestamp": iso_utc(datetime.fromtimestamp(now, UTC)),
-    }
+    at_ms = int(now * 1000)
+    message_id = f"admin_{at_ms}_{token}"
+    fields: dict[str, Any] = {"id": message_id, "type": "admin_message", "timestamp": stamp_of(at_ms)}
     text = payload if isinstance(payload, str) else ""
     if isinstance(payload, str):
-        fields |= {"room_url": room_url, "message": payload, "mode": "queued"}
-        payload = {}
-    fields |= {name: value for name, value in extra if value}
-    # A null or an empty text counts as missing for what we add; a mapping's own are sent.
-    for name, value in payload.items():
-        if value not in (None, "") or name not in fields:
-            fields[name] = value
-    message_id = read_id(fields["id"])
-    if message_id is None:
-        raise MalformedMessage("its id is neither a text nor a number")
+        fields["room_url"], fields["message"], fields["mode"] = room_url, payload, "queued"
+    elif room_url:
+        fields["room_url"] = room_url
+    if mode:
+        fields["mode"] = mode
+    if sender_id:
+        fields["sender_id"] = sender_id
+    if sender_name:
+        fields["sender_name"] = sender_name
+    if not isinstance(payload, str):
+        # A null or an empty text counts as missing for what we add; a mapping's own are sent.
+        for name, value in payload.items():
+            if value not in (None, "") or name not in fields:
+                fields[name] = value
+        own_id = read_id(fields["id"])
+        if own_id is None:
+            raise MalformedMessage("its id is neither a text nor a number")
+        message_id = own_id
     try:
         raw = msgspec.json.encode(fields)
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:

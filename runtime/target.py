@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from .room import canonical_room
 from .store import Queue
 from .wire import valid_bot_id
 
 
+@functools.lru_cache(maxsize=10_000)
 def queue_of(target: str, *, lower_path: bool) -> Queue:
     """Return the queue of a bot's id, or of a room's URL.
 
@@ -24,6 +27,7 @@ def queue_of(target: str, *, lower_path: bool) -> Queue:
     raise ValueError(f"{target!r} is neither a bot's id (A-Z a-z 0-9 . _ : -) nor a room's URL")
 
 
+@functools.lru_cache(maxsize=10_000)
 def bot_only(target: str) -> str:
     """Return a target that is a bot's id.
 

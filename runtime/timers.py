@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -75,7 +76,10 @@ class Timers:
     async def run(self) -> None:
         """Sweep until cancelled."""
         if not on_trio():
-            self.now = asyncio.get_running_loop().time
+            loop = asyncio.get_running_loop()
+            # asyncio's own is this, with a call round it.
+            plain = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
+            self.now = time.monotonic if plain else loop.time
         while True:
             self._sweep(anyio.current_time())
             self._earlier = earlier = anyio.Event()

@@ -148,7 +148,7 @@ def test_a_composed_text_has_the_form_of_a_gateway():
     assert json.loads(raw) == {
         "id": message_id,
         "type": "admin_message",
-        "timestamp": NOW_ISO,
+        "timestamp": "2023-11-14T22:13:20.500+00:00",
         "room_url": ROOM,
         "message": "hi",
         "mode": "immediate",

@@ -115,9 +115,7 @@ class FailoverStore:
         What Redis fails at within its 2 s is carried out on the files in the same call, if it can be.
         """
         began = time.perf_counter()
-        for command in commands:
-            if isinstance(command, WriteHeartbeat):
-                self._replay.see(command)
+        self._replay.see([command for command in commands if isinstance(command, WriteHeartbeat)])
         answers = await self._carry_out(commands, began)
         ask = self._circuit.ask if self._circuit.state == "closed" else None
         await self._handled.settle(commands, answers, ask)
@@ -197,15 +195,17 @@ class FailoverStore:
         deadline = self._circuit.deadline()
         places, routes = range(len(commands)), await self._routes(commands, deadline)
         closed, both = self._circuit.state == "closed", self._files is not None
-        to_files = [p for p in places if routes[p] is Route.FILES or (both and routes[p] is Route.BOTH)]
-        asked = list(map(for_redis, commands, routes)) if Route.PAIR in routes else commands
+        kinds, to_files = set(routes), []
+        if Route.FILES in kinds or Route.BOTH in kinds:
+            to_files = [p for p in places if routes[p] is Route.FILES or (both and routes[p] is Route.BOTH)]
+        asked = list(map(for_redis, commands, routes)) if Route.PAIR in kinds else commands
         by_redis: dict[int, Any] = {}
         by_files: dict[int, Any] = {}
         if not closed:
             by_redis.update((p, self._circuit.away()) for p in places if routes[p] is not Route.FILES)
         elif not to_files:
             answers = await self._circuit.ask(asked, deadline)
-            if not any(map(_is_open, routes, answers)):
+            if not _any_open(routes, kinds, answers):
                 return answers
             by_redis.update(enumerate(answers))
         elif to_redis := [place for place in places if routes[place] is not Route.FILES]:
@@ -270,6 +270,17 @@ class FailoverStore:
                 return False
             if not self._replay.fresh:
                 return True
+
+
+def _any_open(routes: list[Route], kinds: set[Route], answers: list[Any]) -> bool:
+    """Return whether `_is_open` is true of one of them, mostly without asking it about each."""
+    if Route.PAIR in kinds or any(issubclass(kind, StoreUnavailable) for kind in set(map(type, answers))):
+        return any(map(_is_open, routes, answers))
+    return Route.LATER_FILES in kinds and any(
+        not settles(answer)
+        for route, answer in zip(routes, answers, strict=True)
+        if route is Route.LATER_FILES
+    )
 
 
 def _is_open(route: Route, answer: Any) -> bool:

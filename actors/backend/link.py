@@ -25,6 +25,24 @@ from .redis_stream import LOST, connect, reason_of
 
 Command = tuple[bytes | str | int, ...]
 
+
+class Packed(tuple[bytes | str | int, ...]):
+    """A command that is sent again and again, packed once.
+
+    Attributes:
+        data: what is sent.
+    """
+
+    data: bytes
+
+    @classmethod
+    def of(cls, *words: bytes | str | int) -> Packed:
+        """Return the command of some words."""
+        packed = cls(words)
+        packed.data = _pack(words)
+        return packed
+
+
 CLOSE_S = 1.0
 
 _CHUNK = 65_536
@@ -172,7 +190,7 @@ class Link:
             raise LinkLost(self.address, "the link is broken")
         if self._busy:
             raise RuntimeError("a link carries one batch at a time")
-        data = b"".join([_pack(command) for command in commands])
+        data = b"".join([each.data if type(each) is Packed else _pack(each) for each in commands])
         if not commands:
             return
         self._busy, self.heard, self._sent_at = True, False, time.monotonic()

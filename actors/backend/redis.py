@@ -242,8 +242,8 @@ class RedisStore:
         return (yield from self._plan(command))
 
     def _server_ms(self) -> int:
-        link = self.link
-        return link.server_ms() if link is not None else int(time.time() * 1000)
+        transactions = self._transactions
+        return int(time.time() * 1000) if transactions is None else transactions.link.server_ms()
 
 
 async def _exchange(transactions: Transactions, waiting: Sequence[_Running]) -> list[Any]:

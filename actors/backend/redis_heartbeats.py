@@ -27,13 +27,14 @@ from botvisor.wire import (
 )
 
 from .kept_beats import KeptBeats
+from .link import Packed
 from .redis_notices import Notices
 from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of
 from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, Step, no_result
 
 _BEAT = Script("beat", b"hash", b"zset")
 _ALIVE = ALIVE_KEY.encode()
-_EXPIRE_ALIVE = (b"EXPIRE", _ALIVE, ALIVE_TTL_S)
+_EXPIRE_ALIVE = Packed.of(b"EXPIRE", _ALIVE, ALIVE_TTL_S)
 _LISTED = 10_000
 _CHUNK = 2_000  # heartbeats to a round trip: some megabytes
 _LOST = "lost"
@@ -184,7 +185,7 @@ class RedisHeartbeats:
 def _keys_of(bot_id: str) -> tuple[bytes, bytes, RedisCommand]:
     """Return a heartbeat's key, its place in the index, and what sets its lifetime."""
     key = heartbeat_key(bot_id).encode()
-    return key, bot_id.encode(), (b"EXPIRE", key, HEARTBEAT_TTL_S)
+    return key, bot_id.encode(), Packed.of(b"EXPIRE", key, HEARTBEAT_TTL_S)
 
 
 def _is_stopped(command: WriteHeartbeat) -> bool:

@@ -20,7 +20,9 @@ from botvisor.wire import (
     identity_key,
 )
 
+from .link import Packed
 from .redis_bells import Bells
+from .redis_errors import ErrorReply
 from .redis_notices import Notices
 from .redis_replies import check, of_wrong_type, scores_of
 from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, Step, no_result
@@ -46,6 +48,7 @@ class _Keys(NamedTuple):
     identity: bytes
     room_index: bytes
     channel: bytes
+    read: RedisCommand
     expire: RedisCommand
     expire_index: RedisCommand
 
@@ -60,8 +63,9 @@ def _keys_of(room_url: str, participant_id: str) -> _Keys:
         identity,
         index,
         identity_channel(room_url).encode(),
-        (b"EXPIRE", identity, IDENTITY_TTL_S),
-        (b"EXPIRE", index, IDENTITY_INDEX_TTL_S),
+        Packed.of(b"HGETALL", identity),
+        Packed.of(b"EXPIRE", identity, IDENTITY_TTL_S),
+        Packed.of(b"EXPIRE", index, IDENTITY_INDEX_TTL_S),
     )
 
 
@@ -134,11 +138,10 @@ class RedisIdentities:
         ]
 
     def _read_step(self, command: ReadIdentity) -> Step:
-        return [(b"HGETALL", _keys_of(command.room_url, command.participant_id).identity)]
+        return [_keys_of(command.room_url, command.participant_id).read]
 
     def _read(self, command: ReadIdentity, replies: list[Any]) -> Identity | None:
-        key = _keys_of(command.room_url, command.participant_id).identity
-        return self._decode(key, replies[0], command.room_url)
+        return self._decode(command.room_url, command.participant_id.encode(), replies[0])
 
     def list_all(self, command: ListIdentities) -> Plan:
         """See `ListIdentities`: at most 10,000, without those that `read` would not return."""
@@ -155,7 +158,7 @@ class RedisIdentities:
             for (member, score), fields in zip(chunk, replies, strict=True):
                 if not fields:
                     dangling.append((member, score))
-                identity = self._decode(_key(room, member), fields, room)
+                identity = self._decode(room, member, fields)
                 if identity is not None:
                     found.append(identity)
         if dangling:
@@ -177,13 +180,12 @@ class RedisIdentities:
                 removed += count
         return removed
 
-    def _decode(self, key: bytes, reply: Any, room_url: str) -> Identity | None:
+    def _decode(self, room_url: str, participant: bytes, reply: Any) -> Identity | None:
         if not reply:
             return None
         try:
-            if of_wrong_type(reply):
-                raise ValueError(str(reply))
-            check([reply])
+            if isinstance(reply, ErrorReply):
+                raise ValueError(str(reply)) if of_wrong_type(reply) else reply
             parts = iter(reply)
             fields: dict[bytes, bytes] = dict(zip(parts, parts, strict=True))
             identity = Identity(
@@ -195,11 +197,11 @@ class RedisIdentities:
                 writer=fields.get(b"writer", b"").decode(),
             )
         except (KeyError, ValueError) as error:
-            name = key.decode(errors="replace")
+            name = _key(room_url, participant).decode(errors="replace")
             self._notices.once(f"The identity {name} cannot be read: {describe(error)}", name)
             return None
         # A colon in a room or a participant can make two pairs share a key.
-        ours = identity.room_url == room_url and _key(room_url, identity.participant_id.encode()) == key
+        ours = identity.room_url == room_url and fields[b"participant_id"] == participant
         return identity if ours else None
 
 

@@ -26,6 +26,7 @@ from botvisor.store import (
     ReturnMessage,
 )
 
+from .link import Packed
 from .redis_bells import Bells
 from .redis_notices import Notices
 from .redis_replies import check, hash_of
@@ -52,6 +53,7 @@ class QueueKeys(NamedTuple):
     dead: bytes
     owner: bytes
     channel: bytes
+    expire: RedisCommand
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -66,15 +68,10 @@ def keys_of(queue: Queue) -> QueueKeys:
     pre_spawn = queue.kind == "pre-spawn"
     name = wire.prespawn_queue(queue.key) if pre_spawn else wire.admin_queue(queue.key)
     channel = wire.admin_channel(name.removeprefix(wire.admin_queue("")))
-    names = (
-        name,
-        wire.proc_key(name),
-        wire.done_key(name),
-        wire.dead_key(name),
-        wire.owner_key(name),
-        channel,
-    )
-    return QueueKeys(*(each.encode() for each in names))
+    own = wire.proc_key, wire.done_key, wire.dead_key, wire.owner_key
+    key, proc, done, dead, owner = (each.encode() for each in (name, *(key_of(name) for key_of in own)))
+    expire = Packed.of(b"EXPIRE", key, wire.ADMIN_TTL_S)
+    return QueueKeys(key, proc, done, dead, owner, channel.encode(), expire)
 
 
 class RedisQueues:
@@ -186,7 +183,7 @@ def _push_step(command: PushMessage, keys: QueueKeys) -> list[RedisCommand]:
     size = len(command.raw)
     if size > wire.MAX_MESSAGE_BYTES:
         raise StoreError(f"the message has {size} bytes, more than {wire.MAX_MESSAGE_BYTES}")
-    return [(b"RPUSH", keys.queue, command.raw), (b"EXPIRE", keys.queue, wire.ADMIN_TTL_S)]
+    return [(b"RPUSH", keys.queue, command.raw), keys.expire]
 
 
 def _is_stored(_: PushMessage, _replies: list[Any]) -> str:

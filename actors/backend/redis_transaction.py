@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import hiredis
 
-from .link import Link
+from .link import Link, Packed
 from .redis_errors import ErrorReply, Kind, diagnose
 from .redis_scripts import Call, Part, Script, Step
 
 _ATTEMPTS = 3
-_MULTI, _EXEC = (b"MULTI",), (b"EXEC",)
+_MULTI, _EXEC = Packed.of(b"MULTI"), Packed.of(b"EXEC")
 _pack: Any = hiredis.pack_command  # typed upstream as if a command were one word
 _READS = frozenset(
     {b"EXISTS", b"GET", b"HGETALL", b"HMGET", b"LRANGE", b"PING", b"PTTL", b"SCAN", b"ZRANGE"}
@@ -92,10 +93,9 @@ class Transactions:
 
     def _render(self, steps: Iterable[Step]) -> tuple[list[tuple[Part, ...]], set[Script]]:
         """Return the commands, and the scripts among them; what the server may not know comes in full."""
-        commands = [command for step in steps for command in step]
-        plain = [command for command in commands if not isinstance(command, Call)]
-        if len(plain) == len(commands):
-            return plain, set()
+        commands: list[Any] = list(chain.from_iterable(steps))
+        if Call not in map(type, commands):
+            return commands, set()
         known, rendered, scripts = set(self._known), [], set()
         for command in commands:
             if not isinstance(command, Call):
@@ -131,7 +131,7 @@ def _must_be_whole(steps: Sequence[Step]) -> bool:
 
 def only_reads(step: Step) -> bool:
     """Return whether a step changes nothing."""
-    return all(type(command) is tuple and command[0] in _READS for command in step)
+    return all(not isinstance(command, Call) and command[0] in _READS for command in step)
 
 
 def problem_of(step: Step) -> Exception | None:

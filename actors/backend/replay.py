@@ -67,11 +67,13 @@ class Replay:
         self._expire()
         return next(reversed(self._newest.values()))[1] if self._newest else None
 
-    def see(self, beat: WriteHeartbeat) -> None:
-        """Remember a bot's newest heartbeat, wherever it goes."""
-        self._newest.pop(beat.bot_id, None)
-        if not _is_last(beat):
-            self._newest[beat.bot_id] = (time.monotonic(), beat)
+    def see(self, beats: Sequence[WriteHeartbeat]) -> None:
+        """Remember the newest heartbeats of bots, wherever they go."""
+        now, newest = time.monotonic(), self._newest
+        for beat in beats:
+            newest.pop(beat.bot_id, None)
+            if not _is_last(beat):
+                newest[beat.bot_id] = (now, beat)
 
     def lose(self) -> None:
         """Redis is away from now on: it may forget, so every bot's heartbeat goes there again."""

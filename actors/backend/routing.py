@@ -32,6 +32,8 @@ class Route(Enum):
     TARGET = "where its target is served: `Placement` tells"
     PAIR = "on Redis, and then on the files as well: its target is served nowhere yet"
 
+    __hash__ = object.__hash__  # that of an enum is written in Python, and each command has a route
+
 
 _ROUTES = {"redis": Route.REDIS, "file": Route.FILES}
 # A sender's Redis may have been away while ours was not, so what was sent is in either. And a bot may keep to

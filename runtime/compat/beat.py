@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from botvisor.heartbeat import VERSION, Heartbeat
 from botvisor.liveness import ENDED, age_s
+from botvisor.stamps import stamp_of
 from botvisor.target import bot_only
 from botvisor.wire import HEARTBEAT_TTL_S
 
 _PID_DIGITS = 10
+_VERSION = b"%d" % VERSION
 
 
 def text_of(pid: int | str) -> str:
@@ -66,9 +68,9 @@ def fields_of(key: str, room_url: str, participants: Iterable[str]) -> dict[str,
         "pid": b"%d" % (int(key) if is_pid else os.getpid()),
         "room_url": room_url.encode(),
         "participants": msgspec.json.encode(names),
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").encode(),
+        "timestamp": stamp_of(int(time.time() * 1000)).encode(),
         # A hash keeps the fields of whoever wrote it before, and he may have stopped.
-        "v": b"%d" % VERSION,
+        "v": _VERSION,
         "bot_id": key.encode(),
         "status": b"healthy",
     }
