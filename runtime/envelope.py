@@ -122,6 +122,20 @@ class Reply:
         return True
 
 
+def result_of(answer: Any) -> Any:
+    """Return an answer that is a value.
+
+    Raises:
+        BaseException: the answer itself, if it is an error.
+    """
+    if isinstance(answer, BaseException):
+        try:
+            raise answer
+        finally:
+            del answer  # its traceback leads to this frame: a cycle
+    return answer
+
+
 class Answer(Protocol):
     """Where the answer to an envelope goes, be it one ask's or a group's."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from .envelope import Envelope
+from .envelope import Envelope, result_of
 from .errors import AskTimeout
 from .mailbox import Mailbox
 from .ref import Ref
@@ -100,9 +100,13 @@ class GroupRef(Ref):
 
     async def ask(self, message: Any, *, timeout: float) -> Any:
         """See `Ref.ask`."""
+        return result_of(await self.begin(message, timeout=timeout))
+
+    def begin(self, message: Any, *, timeout: float) -> Awaitable[Any]:
+        """See `Ref.begin`."""
         if self._new_answer is None:
             if on_trio():
-                return await super().ask(message, timeout=timeout)
+                return super().begin(message, timeout=timeout)
             self._new_answer = functools.partial(asyncio.Future, loop=asyncio.get_running_loop())
         group, now = self._group, self._timers.now()
         if (
@@ -120,13 +124,7 @@ class GroupRef(Ref):
         group.messages.append(message)
         answer = self._new_answer()
         group.answers.append(answer)
-        value = await answer
-        if isinstance(value, BaseException):
-            try:
-                raise value
-            finally:
-                del value, answer, group  # the traceback leads to this frame: a cycle
-        return value
+        return answer
 
     async def ask_all(self, messages: Sequence[Any], *, timeout: float) -> list[Any]:
         """See `Ref.ask_all`."""

@@ -58,7 +58,8 @@ class Log:
 
     def info(self, area: str, text: str) -> None:
         """Write that something succeeded, or that the backend changed."""
-        self._write("INFO", area, text)
+        # As `_write` does: there is one for each operation.
+        _AT[1].log("INFO", "{}", lambda: self._line(area, text))
 
     def warning(self, area: str, text: str, detail: str = "") -> None:
         """Write that something is tried again, or goes on in a lesser way; `detail` may be several lines."""

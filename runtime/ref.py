@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from .envelope import Envelope, Reply
@@ -62,6 +62,14 @@ class Ref:
             MailboxFull: its mailbox is full.
         """
         return await self._post(message, timeout).wait()
+
+    def begin(self, message: Any, *, timeout: float) -> Awaitable[Any]:
+        """Send a message. Returns what to await for its answer, where an error is a value; see `ask`.
+
+        Raises:
+            ActorStopped, MailboxFull: when it cannot be sent.
+        """
+        return _answer(self._post(message, timeout))
 
     async def ask_all(self, messages: Sequence[Any], *, timeout: float) -> list[Any]:
         """Send several messages at once and wait for all the answers.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import NamedTuple
 
 import msgspec
 
@@ -18,10 +17,7 @@ class _Ledger(msgspec.Struct):
     ledger: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _News(NamedTuple):
-    instance: bytes
-    status: bytes
-    ledger: bytes
+_News = tuple[bytes, bytes, bytes]  # the instance, the status and the ledger
 
 
 class KeptBeats:
@@ -47,4 +43,4 @@ def _news_in(command: WriteHeartbeat) -> _News:
     if health := fields.get("health"):
         with contextlib.suppress(msgspec.MsgspecError):
             ledger = bytes(msgspec.json.decode(health, type=_Ledger).ledger)
-    return _News(fields.get("instance", b""), fields.get("status", b""), ledger)
+    return fields.get("instance", b""), fields.get("status", b""), ledger

@@ -32,7 +32,7 @@ _LINK_ERRORS = (OSError, EndpointUnusable, ErrorReply)
 _FOR_PLANS = (Kind.BAD_VALUE, Kind.FULL, Kind.NO_CHANNEL)
 
 
-class _Running(msgspec.Struct):
+class _Running(msgspec.Struct, gc=False):
     """A command on its way: by its plan, or by its step alone as long as nothing goes wrong."""
 
     command: Command
@@ -93,12 +93,18 @@ class RedisStore:
         """
         if not commands:
             return []
-        async with self._lock:
+        if self._lock.locked():
+            await self._lock.acquire()
+        else:
+            self._lock.acquire_nowait()  # without a look at whether somebody cancels: the link does that
+        try:
             try:
                 transactions = await self._open()
             except _LINK_ERRORS as error:
                 return [told(error) for _ in commands]
             return await self._carry_out(commands, transactions)
+        finally:
+            self._lock.release()
 
     async def ping(self) -> Server:
         """Make sure that Redis answers, opening a link if need be. Returns what the server says of itself.
@@ -136,7 +142,9 @@ class RedisStore:
         await self._discard()
 
     async def _open(self) -> Transactions:
-        if self._transactions is not None and self._transactions.link.broken:
+        if self._transactions is not None:
+            if not self._transactions.link.broken:
+                return self._transactions
             await self._discard()
         if self._transactions is None:
             link = await Link.open(

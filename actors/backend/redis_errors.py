@@ -155,9 +155,10 @@ class RedisUnavailable(StoreUnavailable):
 
 def unavailable(answers: Sequence[Any]) -> list[RedisUnavailable]:
     """Return those among some answers that tell that Redis is unavailable."""
-    if not any(issubclass(kind, RedisUnavailable) for kind in set(map(type, answers))):
-        return []  # as nearly always: one look at each kind is cheaper than one at each answer
-    return [answer for answer in answers if isinstance(answer, RedisUnavailable)]
+    for kind in set(map(type, answers)):  # of which there are few, and this one hardly ever
+        if issubclass(kind, RedisUnavailable):
+            return [answer for answer in answers if isinstance(answer, RedisUnavailable)]
+    return []
 
 
 def told(error: Exception) -> StoreError:

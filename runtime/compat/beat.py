@@ -60,9 +60,12 @@ def fields_of(key: str, room_url: str, participants: Iterable[str]) -> dict[str,
     """
     if not isinstance(room_url, str):
         raise TypeError(f"a room's URL is a text, not {type(room_url).__name__}")
-    names = list(participants)
-    if isinstance(participants, (str, bytes)) or not all(map(_is_text, names)):
+    if isinstance(participants, (str, bytes)):
         raise TypeError("participants are a list of texts")
+    names = list(participants)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError("participants are a list of texts")
     is_pid = key.isdecimal() and len(key) <= _PID_DIGITS
     return {
         "pid": b"%d" % (int(key) if is_pid else os.getpid()),
@@ -74,10 +77,6 @@ def fields_of(key: str, room_url: str, participants: Iterable[str]) -> dict[str,
         "bot_id": key.encode(),
         "status": b"healthy",
     }
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def record_of(beat: Heartbeat | None, *, from_file: bool) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import anyio
 
 from botvisor import tasks
 from botvisor.bot_supervisor import BotSupervisor
+from botvisor.envelope import result_of
 from botvisor.errors import ActorError, NotStored, StoreError, StoreUnavailable
 from botvisor.identities import new_identity
 from botvisor.logs import via
@@ -228,7 +229,7 @@ class RedisClient:
         if self._closed or self._running_loop() is not self._loop:
             self._check_open()
         try:
-            return await self._backend.ask(command, timeout=TIMEOUT_S)
+            return result_of(await self._backend.begin(command, timeout=TIMEOUT_S))
         except ActorError as error:
             raise StoreUnavailable(str(error)) from error
 
