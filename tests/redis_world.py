@@ -9,9 +9,11 @@ import tempfile
 from pathlib import Path
 
 import anyio
+import hiredis
 import pytest
 
 from botvisor.actors.backend.link import Link
+from botvisor.actors.backend.packed import Packed
 from botvisor.actors.backend.redis import RedisStore
 from botvisor.actors.backend.redis_endpoint import Endpoint
 from botvisor.process import own
@@ -111,6 +113,15 @@ def one_loop():
     return "asyncio"
 
 
+def words_of(command):
+    """Return a command, or all that were packed already, as tuples of words."""
+    if not isinstance(command, Packed):
+        return [command]
+    reader = hiredis.Reader()
+    reader.feed(command.data)
+    return [tuple(reader.gets()) for _ in range(command.count)]
+
+
 @pytest.fixture
 def round_trips(monkeypatch):
     """The batches that went over links, as they went: a list of lists of commands."""
@@ -118,7 +129,7 @@ def round_trips(monkeypatch):
     execute = Link.execute
 
     async def counted(link, commands):
-        sent.append(list(commands))
+        sent.append([command for each in commands for command in words_of(each)])
         return await execute(link, commands)
 
     monkeypatch.setattr(Link, "execute", counted)

@@ -26,21 +26,14 @@ from .redis_stream import LOST, connect, reason_of
 Command = tuple[bytes | str | int, ...]
 
 
-class Packed(tuple[bytes | str | int, ...]):
-    """A command that is sent again and again, packed once.
+class Packed(msgspec.Struct, frozen=True, gc=False):
+    """Commands that are packed already, to be sent together."""
 
-    Attributes:
-        data: what is sent.
-    """
-
+    count: int
     data: bytes
 
-    @classmethod
-    def of(cls, *words: bytes | str | int) -> Packed:
-        """Return the command of some words."""
-        packed = cls(words)
-        packed.data = _pack(words)
-        return packed
+    def __len__(self) -> int:
+        return self.count
 
 
 CLOSE_S = 1.0
@@ -146,13 +139,13 @@ class Link:
             return link
         raise TimeoutError(f"{endpoint.address}: no link within {connect_timeout_s:g} s")
 
-    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+    async def execute(self, commands: Sequence[Command | Packed]) -> list[Any]:
         """Send a batch in one write and read as many replies.
 
         There is no time limit: set one with a cancel scope; `heard` and `quiet_s` tell slow from silent.
 
         Args:
-            commands: tuples of words; a text is sent as UTF-8.
+            commands: tuples of words; a text is sent as UTF-8. Or what is packed already.
 
         Returns:
             For each command bytes, an int, None, a list of these, or an `ErrorReply` as a value, also inside
@@ -184,19 +177,26 @@ class Link:
         """Return the server's time, in milliseconds since the epoch, however our own clock is set."""
         return int((time.monotonic() + self._clock_offset_s) * 1000)
 
-    async def _exchange(self, commands: Sequence[Command], replies: list[Any]) -> None:
+    async def _exchange(self, commands: Sequence[Command | Packed], replies: list[Any]) -> None:
         """Send a batch, and add the replies to a list as they come."""
         if self.broken:
             raise LinkLost(self.address, "the link is broken")
         if self._busy:
             raise RuntimeError("a link carries one batch at a time")
-        data = b"".join([each.data if type(each) is Packed else _pack(each) for each in commands])
+        count, parts = len(commands), []
+        for each in commands:
+            if isinstance(each, Packed):
+                count += each.count - 1
+                parts.append(each.data)
+            else:
+                parts.append(_pack(each))
+        data = b"".join(parts)
         if not commands:
             return
         self._busy, self.heard, self._sent_at = True, False, time.monotonic()
         try:
             await self._stream.send(data)
-            await self._receive(len(commands), replies)
+            await self._receive(count, replies)
         except BaseException as error:
             await self.aclose()
             if isinstance(error, (*LOST, hiredis.HiredisError)):
@@ -262,6 +262,25 @@ class Link:
                     raise reply
                 self.refused += (reply,)
         return replies
+
+
+def pack(*commands: Command) -> Packed:
+    """Pack commands that are sent again and again, once.
+
+    Raises:
+        TypeError, UnicodeEncodeError: see `Link.execute`.
+    """
+    return Packed(len(commands), b"".join(map(_pack, commands)))
+
+
+def begin(*words: bytes, more: int) -> bytes:
+    """Return how a command begins of which so many words more are to follow; see `bulk`."""
+    return b"*%d\r\n%b" % (len(words) + more, b"".join(map(bulk, words)))
+
+
+def bulk(word: bytes) -> bytes:
+    """Return a word as a command has it."""
+    return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
 def _read_info(text: str) -> Server:

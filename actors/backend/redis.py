@@ -12,7 +12,7 @@ import msgspec
 from botvisor.store import Command
 
 from .link import Command as LinkCommand
-from .link import Fence, Link, Server
+from .link import Fence, Link, Packed, Server
 from .quarantine import Notify
 from .redis_bells import Bells
 from .redis_endpoint import Endpoint
@@ -36,7 +36,7 @@ class _Running(msgspec.Struct, gc=False):
     """A command on its way: by its plan, or by its step alone as long as nothing goes wrong."""
 
     command: Command
-    step: Step = ()
+    step: Step | Packed = ()
     plan: Plan | None = None
     finish: Callable[[Any, list[Any]], Any] = no_result
     result: Any = None
@@ -236,10 +236,13 @@ class RedisStore:
         return False
 
     def _can_mend(self, running: _Running, error: ErrorReply) -> bool:
-        if diagnose(error).kind is not Kind.BAD_VALUE or running.mended or only_reads(running.step):
+        step = running.step
+        if diagnose(error).kind is not Kind.BAD_VALUE or running.mended or isinstance(step, Packed):
+            return False
+        if only_reads(step):
             return False
         running.mended = True
-        running.plan = self._mend(running.command, running.step)
+        running.plan = self._mend(running.command, step)
         running.step = next(running.plan)
         return True
 

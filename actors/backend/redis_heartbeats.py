@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,14 +27,13 @@ from botvisor.wire import (
 )
 
 from .kept_beats import KeptBeats
-from .link import Packed
+from .link import Packed, begin, bulk, pack
 from .redis_notices import Notices
 from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of
-from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, Step, no_result
+from .redis_scripts import Call, Part, Plan, Quick, RedisCommand, Script, Step, no_result
 
 _BEAT = Script("beat", b"hash", b"zset")
 _ALIVE = ALIVE_KEY.encode()
-_EXPIRE_ALIVE = Packed.of(b"EXPIRE", _ALIVE, ALIVE_TTL_S)
 _LISTED = 10_000
 _CHUNK = 2_000  # heartbeats to a round trip: some megabytes
 _LOST = "lost"
@@ -74,22 +73,22 @@ class RedisHeartbeats:
         if keeps:
             self._kept.note(command)
 
-    def _quick_step(self, command: WriteHeartbeat) -> Step | None:
+    def _quick_step(self, command: WriteHeartbeat) -> Packed | None:
         if _is_stopped(command) or self._kept.is_due(command):
             return None
-        return self._write_step(command, lives=True)
+        keys = _keys_of(command.bot_id)
+        hset = pack((b"HSET", keys.heartbeat, *_fields(command))).data
+        expires_ms = b"%d" % (self._server_ms() + HEARTBEAT_TTL_S * 1000)
+        return Packed(4, b"".join((hset, keys.expire_and_zadd, bulk(expires_ms), keys.member_and_expire)))
 
     def _write_step(self, command: WriteHeartbeat, *, lives: bool) -> list[Any]:
-        key, member, expire = _keys_of(command.bot_id)
-        fields = command.fields
-        # In place of the epitaph of an earlier run.
-        none = () if "epitaph" in fields else ("epitaph", b"null")
+        key, member = heartbeat_key(command.bot_id).encode(), command.bot_id.encode()
         expires_ms = self._server_ms() + (HEARTBEAT_TTL_S * 1000 if lives else 0)
         return [
-            (b"HSET", key, *chain.from_iterable(fields.items()), *none),
-            expire,
+            (b"HSET", key, *_fields(command)),
+            (b"EXPIRE", key, HEARTBEAT_TTL_S),
             (b"ZADD", _ALIVE, expires_ms, member),
-            _EXPIRE_ALIVE,
+            (b"EXPIRE", _ALIVE, ALIVE_TTL_S),
         ]
 
     def read(self, command: ReadHeartbeat) -> Plan:
@@ -181,11 +180,27 @@ class RedisHeartbeats:
         )
 
 
+class _Keys(NamedTuple):
+    """What two heartbeats of a bot have in common, packed but for the key."""
+
+    heartbeat: bytes
+    expire_and_zadd: bytes
+    member_and_expire: bytes
+
+
 @functools.lru_cache(maxsize=10_000)
-def _keys_of(bot_id: str) -> tuple[bytes, bytes, RedisCommand]:
-    """Return a heartbeat's key, its place in the index, and what sets its lifetime."""
+def _keys_of(bot_id: str) -> _Keys:
     key = heartbeat_key(bot_id).encode()
-    return key, bot_id.encode(), Packed.of(b"EXPIRE", key, HEARTBEAT_TTL_S)
+    expire = pack((b"EXPIRE", key, HEARTBEAT_TTL_S)).data
+    expire_alive = pack((b"EXPIRE", _ALIVE, ALIVE_TTL_S)).data
+    return _Keys(key, expire + begin(b"ZADD", _ALIVE, more=2), bulk(bot_id.encode()) + expire_alive)
+
+
+def _fields(command: WriteHeartbeat) -> Iterator[Part]:
+    """Return a heartbeat's fields, with one in place of the epitaph of an earlier run."""
+    fields = command.fields
+    none: tuple[Part, ...] = () if "epitaph" in fields else ("epitaph", b"null")
+    return chain(chain.from_iterable(fields.items()), none)
 
 
 def _is_stopped(command: WriteHeartbeat) -> bool:

@@ -20,17 +20,18 @@ from botvisor.wire import (
     identity_key,
 )
 
-from .link import Packed
+from .link import Packed, begin, bulk, pack
 from .redis_bells import Bells
 from .redis_errors import ErrorReply
 from .redis_notices import Notices
 from .redis_replies import check, of_wrong_type, scores_of
-from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, Step, no_result
+from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, no_result
 from .redis_strays import Strays
 
 _WRITE_LATE = Script("identity", b"hash", b"zset")
 _TRIM = Script("trim_index", b"zset")
 
+_DATA, _UPDATED_MS, _WRITER = map(bulk, (b"data", b"updated_ms", b"writer"))
 _BELL = identity_channel("")
 _LATE_MS = 250  # a write this old has been retried or replayed: somebody may have written since
 _LISTED = 10_000
@@ -41,31 +42,32 @@ _TRIM_AGE_MS = 60_000
 
 
 class _Keys(NamedTuple):
-    """The names of one identity, encoded, and what sets the lifetimes."""
+    """The names of one identity, encoded; and what two writes of it have in common, packed."""
 
     room: bytes
     participant: bytes
     identity: bytes
     room_index: bytes
     channel: bytes
-    read: RedisCommand
-    expire: RedisCommand
-    expire_index: RedisCommand
+    read: Packed
+    hset: bytes
+    expire_and_zadd: bytes
+    member_expire_and_publish: bytes
 
 
 @functools.lru_cache(maxsize=10_000)
 def _keys_of(room_url: str, participant_id: str) -> _Keys:
-    identity = identity_key(room_url, participant_id).encode()
-    index = identity_index_key(room_url).encode()
+    room, participant = room_url.encode(), participant_id.encode()
+    key = identity_key(room_url, participant_id).encode()
+    index, channel = identity_index_key(room_url).encode(), identity_channel(room_url).encode()
+    names = (b"participant_id", participant, b"room_url", room, b"timestamp")
+    rest = pack((b"EXPIRE", index, IDENTITY_INDEX_TTL_S), (b"PUBLISH", channel, participant))
     return _Keys(
-        room_url.encode(),
-        participant_id.encode(),
-        identity,
-        index,
-        identity_channel(room_url).encode(),
-        Packed.of(b"HGETALL", identity),
-        Packed.of(b"EXPIRE", identity, IDENTITY_TTL_S),
-        Packed.of(b"EXPIRE", index, IDENTITY_INDEX_TTL_S),
+        *(room, participant, key, index, channel),
+        read=pack((b"HGETALL", key)),
+        hset=begin(b"HSET", key, *names, more=7),
+        expire_and_zadd=pack((b"EXPIRE", key, IDENTITY_TTL_S)).data + begin(b"ZADD", index, more=2),
+        member_expire_and_publish=bulk(participant) + rest.data,
     )
 
 
@@ -97,48 +99,62 @@ class RedisIdentities:
         """
         identity = command.identity
         keys = _keys_of(identity.room_url, identity.participant_id)
-        step = self._latest_step(identity, keys)
-        if step is None:
-            age_ms, now_ms = _age_ms(identity), self._server_ms()
-            lives_ms = IDENTITY_TTL_S * 1000 - (max(0, age_ms) if identity.updated_ms else 0)
+        now_ms = self._server_ms()
+        step: list[RedisCommand]
+        if self._is_latest(identity):
+            step = [
+                (b"HSET", keys.identity, *_fields(identity, keys)),
+                (b"EXPIRE", keys.identity, IDENTITY_TTL_S),
+                (b"ZADD", keys.room_index, now_ms + IDENTITY_TTL_S * 1000, keys.participant),
+                (b"EXPIRE", keys.room_index, IDENTITY_INDEX_TTL_S),
+            ]
+        else:
+            lives_ms = IDENTITY_TTL_S * 1000 - (max(0, _age_ms(identity)) if identity.updated_ms else 0)
             version = (identity.updated_ms, identity.writer.encode())
             arguments = (*version, lives_ms, keys.participant, now_ms + lives_ms, *_fields(identity, keys))
             step = [Call(_WRITE_LATE, (keys.identity, keys.room_index), arguments)]
         self._writes += 1
         if self._writes % _TRIM_EVERY == 0:
-            step.append((b"ZREMRANGEBYSCORE", keys.room_index, b"-inf", self._server_ms() - _TRIM_AGE_MS))
+            step.append((b"ZREMRANGEBYSCORE", keys.room_index, b"-inf", now_ms - _TRIM_AGE_MS))
         check((yield from self._bells.ring(_BELL, step, keys.channel, keys.participant)))
 
     def read(self, command: ReadIdentity) -> Plan:
         """See `ReadIdentity`: None as well when it cannot be read, or is somebody else's."""
-        return self._read(command, (yield self._read_step(command)))
+        key = _keys_of(command.room_url, command.participant_id).identity
+        return self._read(command, (yield [(b"HGETALL", key)]))
 
-    def _quick_step(self, command: WriteIdentity) -> Step | None:
-        if not self._bells.allowed(_BELL) or (self._writes + 1) % _TRIM_EVERY == 0:
-            return None
+    def _quick_step(self, command: WriteIdentity) -> Packed | None:
         identity = command.identity
+        trims = (self._writes + 1) % _TRIM_EVERY == 0
+        if trims or not self._bells.allowed(_BELL) or not self._is_latest(identity):
+            return None
+        self._writes += 1
         keys = _keys_of(identity.room_url, identity.participant_id)
-        step = self._latest_step(identity, keys)
-        if step is not None:
-            self._writes += 1
-            step.append((b"PUBLISH", keys.channel, keys.participant))
-        return step
+        parts = (
+            keys.hset,
+            bulk(identity.timestamp.encode()),
+            _DATA,
+            bulk(bytes(identity.data)),
+            _UPDATED_MS,
+            bulk(b"%d" % identity.updated_ms),
+            _WRITER,
+            bulk(identity.writer.encode()),
+            keys.expire_and_zadd,
+            bulk(b"%d" % (self._server_ms() + IDENTITY_TTL_S * 1000)),
+            keys.member_expire_and_publish,
+        )
+        return Packed(5, b"".join(parts))
 
-    def _latest_step(self, identity: Identity, keys: _Keys) -> list[RedisCommand] | None:
-        """Return what writes an identity that is the latest; None if it may not be."""
+    def _is_latest(self, identity: Identity) -> bool:
+        """Return whether a write is the latest for certain; later ones are measured by it then."""
         version = identity.version()
         if version < self._latest or _age_ms(identity) > _LATE_MS:
-            return None
+            return False
         self._latest = version
-        return [
-            (b"HSET", keys.identity, *_fields(identity, keys)),
-            keys.expire,
-            (b"ZADD", keys.room_index, self._server_ms() + IDENTITY_TTL_S * 1000, keys.participant),
-            keys.expire_index,
-        ]
+        return True
 
-    def _read_step(self, command: ReadIdentity) -> Step:
-        return [_keys_of(command.room_url, command.participant_id).read]
+    def _read_step(self, command: ReadIdentity) -> Packed:
+        return _keys_of(command.room_url, command.participant_id).read
 
     def _read(self, command: ReadIdentity, replies: list[Any]) -> Identity | None:
         return self._decode(command.room_url, command.participant_id.encode(), replies[0])

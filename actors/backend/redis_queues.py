@@ -26,7 +26,7 @@ from botvisor.store import (
     ReturnMessage,
 )
 
-from .link import Packed
+from .link import Packed, begin, bulk, pack
 from .redis_bells import Bells
 from .redis_notices import Notices
 from .redis_replies import check, hash_of
@@ -45,7 +45,7 @@ _LOOKS = 200
 
 
 class QueueKeys(NamedTuple):
-    """The keys of one queue."""
+    """The keys of one queue; and what two messages to it have in common, packed."""
 
     queue: bytes
     proc: bytes
@@ -53,7 +53,8 @@ class QueueKeys(NamedTuple):
     dead: bytes
     owner: bytes
     channel: bytes
-    expire: RedisCommand
+    push: bytes
+    expire_and_publish: bytes
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -70,8 +71,9 @@ def keys_of(queue: Queue) -> QueueKeys:
     channel = wire.admin_channel(name.removeprefix(wire.admin_queue("")))
     own = wire.proc_key, wire.done_key, wire.dead_key, wire.owner_key
     key, proc, done, dead, owner = (each.encode() for each in (name, *(key_of(name) for key_of in own)))
-    expire = Packed.of(b"EXPIRE", key, wire.ADMIN_TTL_S)
-    return QueueKeys(key, proc, done, dead, owner, channel.encode(), expire)
+    bell, expire = channel.encode(), pack((b"EXPIRE", key, wire.ADMIN_TTL_S)).data
+    rest = expire + begin(b"PUBLISH", bell, more=1)
+    return QueueKeys(key, proc, done, dead, owner, bell, begin(b"RPUSH", key, more=1), rest)
 
 
 class RedisQueues:
@@ -89,21 +91,26 @@ class RedisQueues:
 
     def push(self, command: PushMessage) -> Plan:
         """See `PushMessage`: the message itself is what rings, as older bots expect."""
+        size = len(command.raw)
+        if size > wire.MAX_MESSAGE_BYTES:
+            raise StoreError(f"the message has {size} bytes, more than {wire.MAX_MESSAGE_BYTES}")
         keys = keys_of(command.queue)
-        step = _push_step(command, keys)
+        step: list[RedisCommand] = [
+            (b"RPUSH", keys.queue, command.raw),
+            (b"EXPIRE", keys.queue, wire.ADMIN_TTL_S),
+        ]
         if command.durable:
             kept = wire.kept_key(keys.queue.decode(), command.message_id).encode()
             step.append((b"SET", kept, b"", b"EX", wire.KEPT_TTL_S))
         check((yield from self._bells.ring(_BELL, step, keys.channel, command.raw)))
         return _SOURCE
 
-    def _quick_step(self, command: PushMessage) -> Step | None:
-        if command.durable or not self._bells.allowed(_BELL):
+    def _quick_step(self, command: PushMessage) -> Packed | None:
+        raw = command.raw
+        if command.durable or len(raw) > wire.MAX_MESSAGE_BYTES or not self._bells.allowed(_BELL):
             return None
-        keys = keys_of(command.queue)
-        step = _push_step(command, keys)
-        step.append((b"PUBLISH", keys.channel, command.raw))
-        return step
+        keys, word = keys_of(command.queue), bulk(raw)
+        return Packed(3, b"".join((keys.push, word, keys.expire_and_publish, word)))
 
     def broadcast(self, command: Broadcast) -> Plan:
         """See `Broadcast`."""
@@ -177,13 +184,6 @@ class RedisQueues:
         texts = (command.instance, command.token, command.reason, "1" if command.malformed else "0")
         arguments = tuple(text.encode() for text in texts)
         yield from _consume(command.queue, Call(_BURY, (keys.proc, keys.dead, keys.owner), arguments))
-
-
-def _push_step(command: PushMessage, keys: QueueKeys) -> list[RedisCommand]:
-    size = len(command.raw)
-    if size > wire.MAX_MESSAGE_BYTES:
-        raise StoreError(f"the message has {size} bytes, more than {wire.MAX_MESSAGE_BYTES}")
-    return [(b"RPUSH", keys.queue, command.raw), keys.expire]
 
 
 def _is_stored(_: PushMessage, _replies: list[Any]) -> str:

@@ -11,6 +11,8 @@ import msgspec
 
 from botvisor import wire
 
+from .link import Packed
+
 _LIMITS = (
     "VERSION", "MAX_MESSAGE_BYTES", "MAX_ID_CHARS", "MAX_TRIES", "DEAD_LIMIT", "ADMIN_TTL_S", "PROC_TTL_S",
     "DONE_TTL_S", "DEAD_TTL_S", "LEASE_TTL_S", "IDENTITY_INDEX_TTL_S", "HEARTBEAT_TTL_S", "ALIVE_TTL_S",
@@ -71,8 +73,8 @@ class Quick(NamedTuple):
     Where something does, its plan begins from the start: a store command may be carried out twice.
     """
 
-    step: Callable[[Any], Step | None]
-    """Returns the step; None if only the plan will do."""
+    step: Callable[[Any], Packed | None]
+    """Returns the step, packed; None if only the plan will do."""
     finish: Callable[[Any, list[Any]], Any]
     """Is given the command and the replies, none of them an error; returns the result."""
 

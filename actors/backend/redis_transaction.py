@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
 
-from .link import Link, Packed
+from .link import Link, Packed, pack
 from .redis_errors import ErrorReply, Kind, diagnose
 from .redis_scripts import Call, Part, Script, Step
 
 _ATTEMPTS = 3
-_MULTI, _EXEC = Packed.of(b"MULTI"), Packed.of(b"EXEC")
+_MULTI, _EXEC = pack((b"MULTI",)), pack((b"EXEC",))
 _pack: Any = hiredis.pack_command  # typed upstream as if a command were one word
 _READS = frozenset(
     {b"EXISTS", b"GET", b"HGETALL", b"HMGET", b"LRANGE", b"PING", b"PTTL", b"SCAN", b"ZRANGE"}
     | {b"ZRANGEBYSCORE", b"ZREVRANGE", b"ZSCORE"}
 )
+
+Steps = Sequence[Step | Packed]
 
 
 class Transactions:
@@ -36,7 +37,7 @@ class Transactions:
         self.link = link
         self._known: set[Script] = set()
 
-    async def carry_out(self, steps: Sequence[Step]) -> list[list[Any]]:
+    async def carry_out(self, steps: Steps) -> list[list[Any]]:
         """Return the replies of each step; errors stand in their places.
 
         Args:
@@ -58,15 +59,15 @@ class Transactions:
             for step, replies in zip(steps, answers, strict=True)
         ]
 
-    async def _try(self, steps: Sequence[Step]) -> list[list[Any]]:
+    async def _try(self, steps: Steps) -> list[list[Any]]:
         """Return the replies of each step, none at all for those that are to be sent again."""
         return await (self._transact(steps) if _must_be_whole(steps) else self._pipeline(steps))
 
-    async def _pipeline(self, steps: Sequence[Step]) -> list[list[Any]]:
+    async def _pipeline(self, steps: Steps) -> list[list[Any]]:
         commands, scripts = self._render(steps)
         return self._settle(scripts, await self.link.execute(commands), steps)
 
-    async def _transact(self, steps: Sequence[Step]) -> list[list[Any]]:
+    async def _transact(self, steps: Steps) -> list[list[Any]]:
         commands, scripts = self._render(steps)
         begun, *queued, executed = await self.link.execute([_MULTI, *commands, _EXEC])
         # Redis 5 on a read-only replica refuses every command, and then answers EXEC with an empty list.
@@ -91,9 +92,14 @@ class Transactions:
                 answers[place] = replies
         return answers
 
-    def _render(self, steps: Iterable[Step]) -> tuple[list[tuple[Part, ...]], set[Script]]:
+    def _render(self, steps: Steps) -> tuple[list[tuple[Part, ...] | Packed], set[Script]]:
         """Return the commands, and the scripts among them; what the server may not know comes in full."""
-        commands: list[Any] = list(chain.from_iterable(steps))
+        commands: list[Any] = []
+        for step in steps:
+            if isinstance(step, Packed):
+                commands.append(step)
+            else:
+                commands += step
         if Call not in map(type, commands):
             return commands, set()
         known, rendered, scripts = set(self._known), [], set()
@@ -106,7 +112,7 @@ class Transactions:
             scripts.add(command.script)
         return rendered, scripts
 
-    def _settle(self, scripts: set[Script], replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
+    def _settle(self, scripts: set[Script], replies: list[Any], steps: Steps) -> list[list[Any]]:
         answers = _split(replies, steps)
         self._known |= scripts
         if scripts and any(map(_is_unknown_script, replies)):
@@ -115,7 +121,7 @@ class Transactions:
         return answers
 
 
-def _split(replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
+def _split(replies: list[Any], steps: Steps) -> list[list[Any]]:
     split, start = [], 0
     for step in steps:
         end = start + len(step)
@@ -124,19 +130,21 @@ def _split(replies: list[Any], steps: Sequence[Step]) -> list[list[Any]]:
     return split
 
 
-def _must_be_whole(steps: Sequence[Step]) -> bool:
+def _must_be_whole(steps: Steps) -> bool:
     """Return whether one of them is several commands, and not only reads."""
     return any(len(step) > 1 and not only_reads(step) for step in steps)
 
 
-def only_reads(step: Step) -> bool:
+def only_reads(step: Step | Packed) -> bool:
     """Return whether a step changes nothing."""
-    return all(not isinstance(command, Call) and command[0] in _READS for command in step)
+    if isinstance(step, Packed):
+        return False
+    return all(type(command) is tuple and command[0] in _READS for command in step)
 
 
-def problem_of(step: Step) -> Exception | None:
+def problem_of(step: Step | Packed) -> Exception | None:
     """Return why a step cannot be sent; None if it can."""
-    for command in step:
+    for command in () if isinstance(step, Packed) else step:
         try:
             _pack(command.by_name() if isinstance(command, Call) else command)
         except (TypeError, UnicodeError) as error:
