@@ -88,6 +88,16 @@ async def test_each_heartbeat_renews_both_lifetimes(redis):
     assert redis.client.hget("heartbeat:one", "epitaph") == b"null"
 
 
+async def test_what_many_writes_share_gets_its_lifetime_once_for_all_of_them(redis):
+    bots, people = [f"b{number}" for number in range(5)], [f"p{number}" for number in range(5)]
+    await redis.run(*map(beat, bots))  # each bot's first one is kept for longer
+    redis.client.delete("bots:alive")
+    redis.client.config_resetstat()
+    await redis.run(*map(beat, bots), *(write(person, "X") for person in people))
+    assert redis.client.info("commandstats")["cmdstat_expire"]["calls"] == len(bots) + len(people) + 2
+    assert redis.without_lifetime() == []
+
+
 async def test_a_bot_that_stops_leaves_its_last_words_though_it_beat_quickly_before(redis):
     for _ in range(3):
         await redis.ask(beat("one", status=b"healthy"))

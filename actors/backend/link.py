@@ -19,28 +19,16 @@ import hiredis
 import msgspec
 from anyio.abc import ByteStream
 
+from .packed import Command as Command
+from .packed import Packed, pack_one
 from .redis_endpoint import Endpoint, resolve
 from .redis_errors import ErrorReply, LinkLost, TLSRefused
 from .redis_stream import LOST, connect, reason_of
-
-Command = tuple[bytes | str | int, ...]
-
-
-class Packed(msgspec.Struct, frozen=True, gc=False):
-    """Commands that are packed already, to be sent together."""
-
-    count: int
-    data: bytes
-
-    def __len__(self) -> int:
-        return self.count
-
 
 CLOSE_S = 1.0
 
 _CHUNK = 65_536
 _NOTHING = object()  # what the reader returns until a reply is whole; None is a reply
-_pack: Any = hiredis.pack_command  # typed upstream as if a command were one word
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +177,7 @@ class Link:
                 count += each.count - 1
                 parts.append(each.data)
             else:
-                parts.append(_pack(each))
+                parts.append(pack_one(each))
         data = b"".join(parts)
         if not commands:
             return
@@ -262,25 +250,6 @@ class Link:
                     raise reply
                 self.refused += (reply,)
         return replies
-
-
-def pack(*commands: Command) -> Packed:
-    """Pack commands that are sent again and again, once.
-
-    Raises:
-        TypeError, UnicodeEncodeError: see `Link.execute`.
-    """
-    return Packed(len(commands), b"".join(map(_pack, commands)))
-
-
-def begin(*words: bytes, more: int) -> bytes:
-    """Return how a command begins of which so many words more are to follow; see `bulk`."""
-    return b"*%d\r\n%b" % (len(words) + more, b"".join(map(bulk, words)))
-
-
-def bulk(word: bytes) -> bytes:
-    """Return a word as a command has it."""
-    return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
 def _read_info(text: str) -> Server:

@@ -12,7 +12,8 @@ import msgspec
 from botvisor.store import Command
 
 from .link import Command as LinkCommand
-from .link import Fence, Link, Packed, Server
+from .link import Fence, Link, Server
+from .packed import Packed
 from .quarantine import Notify
 from .redis_bells import Bells
 from .redis_endpoint import Endpoint

@@ -27,13 +27,14 @@ from botvisor.wire import (
 )
 
 from .kept_beats import KeptBeats
-from .link import Packed, begin, bulk, pack
+from .packed import Packed, begin, bulk, pack
 from .redis_notices import Notices
 from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of
 from .redis_scripts import Call, Part, Plan, Quick, RedisCommand, Script, Step, no_result
 
 _BEAT = Script("beat", b"hash", b"zset")
 _ALIVE = ALIVE_KEY.encode()
+_EXPIRE_ALIVE = pack((b"EXPIRE", _ALIVE, ALIVE_TTL_S)).data
 _LISTED = 10_000
 _CHUNK = 2_000  # heartbeats to a round trip: some megabytes
 _LOST = "lost"
@@ -79,7 +80,8 @@ class RedisHeartbeats:
         keys = _keys_of(command.bot_id)
         hset = pack((b"HSET", keys.heartbeat, *_fields(command))).data
         expires_ms = b"%d" % (self._server_ms() + HEARTBEAT_TTL_S * 1000)
-        return Packed(4, b"".join((hset, keys.expire_and_zadd, bulk(expires_ms), keys.member_and_expire)))
+        data = b"".join((hset, keys.expire_and_zadd, bulk(expires_ms), keys.member))
+        return Packed(3, data, _EXPIRE_ALIVE)
 
     def _write_step(self, command: WriteHeartbeat, *, lives: bool) -> list[Any]:
         key, member = heartbeat_key(command.bot_id).encode(), command.bot_id.encode()
@@ -185,15 +187,14 @@ class _Keys(NamedTuple):
 
     heartbeat: bytes
     expire_and_zadd: bytes
-    member_and_expire: bytes
+    member: bytes
 
 
 @functools.lru_cache(maxsize=10_000)
 def _keys_of(bot_id: str) -> _Keys:
     key = heartbeat_key(bot_id).encode()
     expire = pack((b"EXPIRE", key, HEARTBEAT_TTL_S)).data
-    expire_alive = pack((b"EXPIRE", _ALIVE, ALIVE_TTL_S)).data
-    return _Keys(key, expire + begin(b"ZADD", _ALIVE, more=2), bulk(bot_id.encode()) + expire_alive)
+    return _Keys(key, expire + begin(b"ZADD", _ALIVE, more=2), bulk(bot_id.encode()))
 
 
 def _fields(command: WriteHeartbeat) -> Iterator[Part]:

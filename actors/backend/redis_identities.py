@@ -20,7 +20,7 @@ from botvisor.wire import (
     identity_key,
 )
 
-from .link import Packed, begin, bulk, pack
+from .packed import Packed, begin, bulk, pack
 from .redis_bells import Bells
 from .redis_errors import ErrorReply
 from .redis_notices import Notices
@@ -52,7 +52,8 @@ class _Keys(NamedTuple):
     read: Packed
     hset: bytes
     expire_and_zadd: bytes
-    member_expire_and_publish: bytes
+    member_and_publish: bytes
+    expire_index: bytes
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -61,13 +62,13 @@ def _keys_of(room_url: str, participant_id: str) -> _Keys:
     key = identity_key(room_url, participant_id).encode()
     index, channel = identity_index_key(room_url).encode(), identity_channel(room_url).encode()
     names = (b"participant_id", participant, b"room_url", room, b"timestamp")
-    rest = pack((b"EXPIRE", index, IDENTITY_INDEX_TTL_S), (b"PUBLISH", channel, participant))
     return _Keys(
         *(room, participant, key, index, channel),
         read=pack((b"HGETALL", key)),
         hset=begin(b"HSET", key, *names, more=7),
         expire_and_zadd=pack((b"EXPIRE", key, IDENTITY_TTL_S)).data + begin(b"ZADD", index, more=2),
-        member_expire_and_publish=bulk(participant) + rest.data,
+        member_and_publish=bulk(participant) + pack((b"PUBLISH", channel, participant)).data,
+        expire_index=pack((b"EXPIRE", index, IDENTITY_INDEX_TTL_S)).data,
     )
 
 
@@ -141,9 +142,9 @@ class RedisIdentities:
             bulk(identity.writer.encode()),
             keys.expire_and_zadd,
             bulk(b"%d" % (self._server_ms() + IDENTITY_TTL_S * 1000)),
-            keys.member_expire_and_publish,
+            keys.member_and_publish,
         )
-        return Packed(5, b"".join(parts))
+        return Packed(4, b"".join(parts), keys.expire_index)
 
     def _is_latest(self, identity: Identity) -> bool:
         """Return whether a write is the latest for certain; later ones are measured by it then."""

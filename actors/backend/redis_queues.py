@@ -26,7 +26,7 @@ from botvisor.store import (
     ReturnMessage,
 )
 
-from .link import Packed, begin, bulk, pack
+from .packed import Packed, begin, bulk, pack
 from .redis_bells import Bells
 from .redis_notices import Notices
 from .redis_replies import check, hash_of

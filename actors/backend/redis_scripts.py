@@ -11,7 +11,7 @@ import msgspec
 
 from botvisor import wire
 
-from .link import Packed
+from .packed import Packed
 
 _LIMITS = (
     "VERSION", "MAX_MESSAGE_BYTES", "MAX_ID_CHARS", "MAX_TRIES", "DEAD_LIMIT", "ADMIN_TTL_S", "PROC_TTL_S",

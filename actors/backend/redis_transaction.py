@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import hiredis
-
-from .link import Link, Packed, pack
+from .link import Link
+from .packed import Packed, pack, pack_one
 from .redis_errors import ErrorReply, Kind, diagnose
 from .redis_scripts import Call, Part, Script, Step
 
 _ATTEMPTS = 3
 _MULTI, _EXEC = pack((b"MULTI",)), pack((b"EXEC",))
-_pack: Any = hiredis.pack_command  # typed upstream as if a command were one word
 _READS = frozenset(
     {b"EXISTS", b"GET", b"HGETALL", b"HMGET", b"LRANGE", b"PING", b"PTTL", b"SCAN", b"ZRANGE"}
     | {b"ZRANGEBYSCORE", b"ZREVRANGE", b"ZSCORE"}
@@ -95,11 +93,15 @@ class Transactions:
     def _render(self, steps: Steps) -> tuple[list[tuple[Part, ...] | Packed], set[Script]]:
         """Return the commands, and the scripts among them; what the server may not know comes in full."""
         commands: list[Any] = []
+        once: set[bytes] = set()
         for step in steps:
             if isinstance(step, Packed):
                 commands.append(step)
+                once.add(step.once)
             else:
                 commands += step
+        # Their replies come behind those of the steps, and interest nobody.
+        commands += [Packed(1, data) for data in once if data]
         if Call not in map(type, commands):
             return commands, set()
         known, rendered, scripts = set(self._known), [], set()
@@ -146,7 +148,7 @@ def problem_of(step: Step | Packed) -> Exception | None:
     """Return why a step cannot be sent; None if it can."""
     for command in () if isinstance(step, Packed) else step:
         try:
-            _pack(command.by_name() if isinstance(command, Call) else command)
+            pack_one(command.by_name() if isinstance(command, Call) else command)
         except (TypeError, UnicodeError) as error:
             return error
     return None
