@@ -97,10 +97,10 @@ class Browser:
         return self.run("return document.querySelector(arguments[0])?.innerText;", selector)
 
     def click(self, selector):
-        self._ask("POST", f"/element/{self._find(selector)}/click", {})
+        self._act_on(selector, "click", {})
 
     def type(self, selector, text):
-        self._ask("POST", f"/element/{self._find(selector)}/value", {"text": text})
+        self._act_on(selector, "value", {"text": text})
 
     def press(self, key):
         """Press a key wherever the focus is."""
@@ -115,8 +115,16 @@ class Browser:
         """Return what the console says, since it was last asked: refusals by the page's policy included."""
         return [entry["message"] for entry in self._ask("POST", "/se/log", {"type": "browser"})]
 
-    def _find(self, selector):
-        return self._ask("POST", "/element", {"using": "css selector", "value": selector})[_ELEMENT]
+    def _act_on(self, selector, action, document):
+        """Act on an element. A live page may put another one in its place between finding and acting."""
+        deadline = time.monotonic() + LIMIT_S
+        while True:
+            found = self._ask("POST", "/element", {"using": "css selector", "value": selector})[_ELEMENT]
+            try:
+                return self._ask("POST", f"/element/{found}/{action}", document)
+            except AssertionError as error:
+                if not str(error).startswith("stale element") or time.monotonic() > deadline:
+                    raise
 
     def _ask(self, method, path, document=None):
         body = None if document is None else json.dumps(document).encode()
