@@ -66,12 +66,20 @@ class Group:
         return True
 
     def fail(self, error: BaseException) -> bool:
-        """Answer all with an error. Returns whether anybody still waited."""
-        return self.succeed([error] * len(self.answers))
+        """Answer all with an error, each with its own. Returns whether anybody still waited."""
+        return self.succeed([_twin_of(error) for _ in self.answers])
 
     def expire(self) -> bool:
         """Answer that the deadline has passed. Returns whether anybody still waited."""
         return not self.ended and self.fail(AskTimeout(self._actor, self.timeout_s))
+
+
+def _twin_of(error: BaseException) -> BaseException:
+    """Return an error like another: the traceback of one that many raise would grow with each of them."""
+    twin = type(error).__new__(type(error), *error.args)
+    twin.__dict__.update(error.__dict__)
+    twin.__cause__, twin.__suppress_context__ = error.__cause__, error.__suppress_context__
+    return twin.with_traceback(error.__traceback__)
 
 
 class GroupRef(Ref):

@@ -1,5 +1,6 @@
 """Asks that wait for an actor together and reach it as one message."""
 
+import traceback
 from contextlib import asynccontextmanager
 
 import anyio
@@ -178,6 +179,25 @@ async def test_a_crash_ends_those_in_the_batch_and_the_others_wait_for_the_resta
         asks.begin("b")
         await anyio.sleep(5)
         assert asks.ends == {"a": (ActorCrashed, 1), error: (ActorCrashed, 1), "b": ("b", 3)}
+
+
+async def test_of_a_crash_each_is_told_in_an_error_of_its_own():
+    errors = []
+
+    async def ask(ref, message):
+        try:
+            await ref.ask(message, timeout=60)
+        except ActorCrashed as error:
+            errors.append(error)
+
+    cause = ValueError("no good")
+    async with running() as (_, cell, _, _):
+        async with anyio.create_task_group() as group:
+            for message in ("a", "b", cause):
+                group.start_soon(ask, cell.ref, message)
+        assert len(set(map(id, errors))) == 3
+        assert {(error.actor, error.cause) for error in errors} == {("till", cause)}
+        assert len({len(traceback.extract_tb(error.__traceback__)) for error in errors}) == 1
 
 
 async def test_a_stop_lets_what_waits_be_handled_and_takes_in_no_more():
