@@ -1,24 +1,13 @@
 """tests/guide.toml: each promise of the user's guide has a test that is there, or says what we do instead."""
 
-import ast
-import functools
 import tomllib
 
 import pytest
 
-from .processes import ROOT
+from .named_tests import TESTS, assert_is_there
 
-TESTS = ROOT / "tests"
 PROMISES = tomllib.loads((TESTS / "guide.toml").read_text())["promise"]
 TESTED = [(each["about"], name) for each in PROMISES for name in each.get("tests", ())]
-
-
-@functools.cache
-def names_in(file):
-    """The names of a file's tests, without importing it."""
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    body = ast.parse((TESTS / file).read_text()).body
-    return {node.name for node in body if isinstance(node, functions) and node.name.startswith("test_")}
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise["about"])
@@ -30,9 +19,7 @@ def test_a_promise_is_tested_or_says_what_we_do_instead(promise):
 
 @pytest.mark.parametrize(("about", "name"), TESTED, ids=lambda text: text)
 def test_the_test_that_shows_it_is_there(about, name):
-    file, _, function = name.partition("::")
-    assert (TESTS / file).is_file()
-    assert function in names_in(file), f"{about}: {name}"
+    assert_is_there(about, name)
 
 
 def test_no_promise_stands_there_twice():
