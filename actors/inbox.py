@@ -173,7 +173,7 @@ class InboxActor(Actor):
                 fallback_id=claim.name,
                 source=claim.source,
                 tries=claim.tries,
-                redelivered=claim.tries > 1 or claim.doubtful or self._is_doubtful(claim),
+                redelivered=claim.tries > 1 or claim.doubtful or self._is_doubtful(lane, claim),
                 received_at=claim.stored_at,
             )
         except MalformedMessage as error:
@@ -191,9 +191,10 @@ class InboxActor(Actor):
             self._log.warning("admin", f"Delivering {message.id} to bot {bot_id} again, try {message.tries}")
         self._inbox.arrived()
 
-    def _is_doubtful(self, claim: Claim) -> bool:
+    def _is_doubtful(self, lane: Lane, claim: Claim) -> bool:
         # While a store is away nobody can tell whether it has a twin of a message older than this bot.
-        return not self._inbox.past_known and claim.stored_at < self._inbox.began
+        unknown = not self._inbox.past_known and claim.stored_at < self._inbox.began
+        return unknown or claim.stored_at < lane.doubtful_until
 
     def _ring_all(self) -> None:
         # A doorbell that has failed rings nobody: without it messages are late, and not lost.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
 
 from botvisor.errors import describe
+from botvisor.heartbeat import Heartbeat
 from botvisor.inbox import Inbox
 from botvisor.lane import Lane, Phase, Rival
 from botvisor.logs import Log
 from botvisor.process import Owner
-from botvisor.store import AcquireLease, Command, ReadPast, ReleaseLease
+from botvisor.store import AcquireLease, Command, ReadHeartbeat, ReadPast, ReleaseLease
 from botvisor.wire import LEASE_TTL_S
 
 RENEW_EVERY_S = 5.0  # a queue that somebody else consumes is tried as often
@@ -54,6 +56,7 @@ class Leases:
                 self._hold(lane, now)
             elif isinstance(answer, Owner):
                 self._stand_by(lane, answer)
+        await self._doubt(ask)
         await self._give_way(ask)
         if not self._inbox.past_known:
             await self._read_past(ask)
@@ -85,10 +88,10 @@ class Leases:
     def _watch(self, lane: Lane, owner: Owner) -> None:
         """Say once that a bot of our own id lives elsewhere: its lease was renewed before our eyes."""
         now = anyio.current_time()
-        if lane.rival.instance != owner.instance:
-            lane.rival = Rival(owner.instance, now)
+        if lane.rival is None or lane.rival.owner.instance != owner.instance:
+            lane.rival = Rival(owner, now)
         elif lane.queue.key == self._owner.bot_id and now - lane.rival.since > LEASE_TTL_S:
-            lane.rival = Rival(owner.instance, float("inf"))
+            lane.rival = Rival(owner, float("inf"))
             self._log.error(
                 "admin", f"Bot id {owner.bot_id!r} is taken by {owner}: give one of the two another BOT_ID"
             )
@@ -104,6 +107,24 @@ class Leases:
                 self._log.info("admin", f"Bot {self._owner.bot_id} serves {lane.queue} now")
         lane.leased_until, lane.was_leased = since + LEASE_TTL_S, True
 
+    async def _doubt(self, ask: Ask) -> None:
+        """Doubt what waits in queues whose holder, on another host, fell silent.
+
+        It may have lost Redis alone, and been shown what its host's spool holds as well, and told nobody.
+        """
+        taken_over = [
+            (lane, lane.rival.owner)
+            for lane in self._inbox.lanes
+            if lane.leased and lane.rival is not None and lane.rival.owner.host != self._owner.host
+        ]
+        beats = await ask([ReadHeartbeat(rival.bot_id) for _, rival in taken_over])
+        for (lane, rival), beat in zip(taken_over, beats, strict=True):
+            if not _stopped(rival, beat):
+                lane.doubtful_until = time.time()
+        for lane in self._inbox.lanes:
+            if lane.leased:
+                lane.rival = None
+
     async def _read_past(self, ask: Ask) -> None:
         """Read what became of all queues' messages: an id may be in several of them."""
         queues = [lane.queue for lane in self._inbox.lanes]
@@ -115,3 +136,8 @@ class Leases:
         self._inbox.past_known = not errors
         if errors:
             self._log.debug("admin", f"Bot {self._owner.bot_id} knows no past: {describe(errors[0])}")
+
+
+def _stopped(owner: Owner, beat: Any) -> bool:
+    """Return whether a holder has ended in order, and told the store all it knew."""
+    return isinstance(beat, Heartbeat) and beat.instance == owner.instance and beat.status == "stopped"

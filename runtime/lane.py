@@ -11,6 +11,7 @@ from typing import NamedTuple
 import anyio
 
 from .messages import AdminMessage
+from .process import Owner
 from .store import Claim, Done, Queue
 
 NO_QUEUE = Queue("bot", "")
@@ -31,7 +32,7 @@ class Phase(enum.Enum):
 class Rival(NamedTuple):
     """Who else holds a lease, and since when that is known, by the clock of `anyio.current_time`."""
 
-    instance: str
+    owner: Owner
     since: float
 
 
@@ -49,7 +50,8 @@ class Lane:
         self.leased_until = 0.0
         self.was_leased = False
         self.standing_by = False
-        self.rival = Rival("", 0.0)
+        self.rival: Rival | None = None
+        self.doubtful_until = 0.0  # by the wall clock: what is older may have been shown elsewhere
         self.attempt = 0
         self.claim: Claim | None = None
         self.message: AdminMessage | None = None
