@@ -58,9 +58,15 @@ class WriteHeartbeat(Command, frozen=True):
 
 
 class ReadHeartbeat(Command, frozen=True):
-    """Read a bot's last heartbeat. Result: `Heartbeat` or None."""
+    """Read a bot's last heartbeat. Result: `Heartbeat` or None.
+
+    Args:
+        bot_id: the bot.
+        living: give None for a bot that has stopped, or has said nothing for as long as a heartbeat lives.
+    """
 
     bot_id: str
+    living: bool = False
 
 
 class ListHeartbeats(Command, frozen=True):

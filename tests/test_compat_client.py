@@ -1,12 +1,14 @@
 """The guide's asynchronous client: every function, on Redis and on files, on its callers' own loop."""
 
 import os
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
 
 from botvisor import open_bot, open_client
 from botvisor.compat.redis_client import check_redis_available, get_redis_client
+from botvisor.compat.redis_heartbeat_migration import write_heartbeat_file
 from botvisor.config import load_settings
 from botvisor.errors import MalformedMessage, NotStored, SettingsError, StoreUnavailable
 
@@ -66,6 +68,20 @@ async def test_a_heartbeat_on_file_expires_too(on_files):
     (file,) = (on_files.folder / "heartbeat").glob("12345.json")
     file.write_text(file.read_text().replace('"timestamp":"20', '"timestamp":"19'))
     assert await client.get_heartbeat(12345) is None
+    await client.close()
+
+
+async def test_a_heartbeat_that_was_left_on_file_is_not_taken_for_one_on_redis(on_redis):
+    written = datetime.now(UTC) - timedelta(seconds=40)
+    place = on_redis.folder / "heartbeat"
+    place.mkdir(mode=0o700)
+    (place / "12345.json").write_text(
+        f'{{"pid":12345,"room_url":"{ROOM}","participants":[],"timestamp":"{written.isoformat()}"}}'
+    )
+    client = await get_redis_client()
+    assert await client.get_heartbeat(12345) is None  # its bot fell back to files, and was killed there
+    write_heartbeat_file(12345, ROOM, [])
+    assert (await client.get_heartbeat(12345))["pid"] == 12345
     await client.close()
 
 

@@ -1,6 +1,7 @@
 """What every store keeps: heartbeats, identities, control; and batches."""
 
 import time
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -54,6 +55,16 @@ async def test_the_latest_heartbeat_wins(world):
 
 async def test_an_unknown_bot_has_no_heartbeat(world):
     assert await ask(world, ReadHeartbeat("nobody")) is None
+
+
+async def test_who_asks_for_the_living_hears_of_no_bot_that_has_stopped(world):
+    written = datetime.now(UTC).isoformat()
+    for status in ("healthy", "stopped"):
+        heartbeat = msgspec.structs.replace(beat(status)[1], timestamp=written, status=status, epitaph=None)
+        await ask(world, WriteHeartbeat(status, to_hash(heartbeat)))
+    assert (await ask(world, ReadHeartbeat("healthy", living=True))).status == "healthy"
+    assert await ask(world, ReadHeartbeat("stopped", living=True)) is None
+    assert (await ask(world, ReadHeartbeat("stopped"))).status == "stopped"
 
 
 async def test_all_heartbeats_are_listed(world):

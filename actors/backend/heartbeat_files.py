@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from botvisor.errors import MalformedMessage
 from botvisor.heartbeat import Heartbeat, from_json, to_json
+from botvisor.liveness import ENDED, age_s
 from botvisor.mending import Dump, ForgetBot, ListDumps
 from botvisor.store import ListHeartbeats, Queue, ReadHeartbeat, WriteHeartbeat
 from botvisor.wire import HEARTBEAT_TTL_S, MAX_MESSAGE_BYTES, STACK_SUFFIX, heartbeat_file, stack_file
@@ -40,7 +41,11 @@ class HeartbeatFiles:
 
     def read(self, command: ReadHeartbeat) -> Heartbeat | None:
         """See `ReadHeartbeat`: None as well when it cannot be read."""
-        return self._read(heartbeat_file(command.bot_id)) if self.directory.exists() else None
+        beat = self._read(heartbeat_file(command.bot_id)) if self.directory.exists() else None
+        if command.living and beat is not None:
+            # Nobody expires a file; and it was written on this host, by this clock.
+            return beat if beat.status not in ENDED and age_s(beat) <= HEARTBEAT_TTL_S else None
+        return beat
 
     def is_fresh(self, queue: Queue) -> bool:
         """Return whether the bot of a queue has written a heartbeat lately, and not its last words."""

@@ -14,6 +14,7 @@ import msgspec
 
 from botvisor.errors import MalformedMessage
 from botvisor.heartbeat import Heartbeat, from_hash, from_json, to_json
+from botvisor.liveness import ENDED
 from botvisor.store import ListHeartbeats, ReadHeartbeat, Sweep, WriteHeartbeat
 from botvisor.wire import (
     ALIVE_KEY,
@@ -103,7 +104,8 @@ class RedisHeartbeats:
             (b"ZSCORE", _ALIVE, bot_id.encode()),
         ]
         check([score])
-        return self._find(bot_id, fields, words, last, None if score is None else int(float(score)))
+        found = self._find(bot_id, fields, words, last, None if score is None else int(float(score)))
+        return None if command.living and found is not None and found.status in ENDED else found
 
     def list_all(self, _: ListHeartbeats) -> Plan:
         """See `ListHeartbeats`: the living first, at most 10,000; each 2,000 cost one round trip."""

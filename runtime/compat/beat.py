@@ -10,10 +10,8 @@ from typing import Any
 import msgspec
 
 from botvisor.heartbeat import VERSION, Heartbeat
-from botvisor.liveness import ENDED, age_s
 from botvisor.stamps import stamp_of
 from botvisor.target import bot_only
-from botvisor.wire import HEARTBEAT_TTL_S
 
 _PID_DIGITS = 10
 _VERSION = b"%d" % VERSION
@@ -79,14 +77,9 @@ def fields_of(key: str, room_url: str, participants: Iterable[str]) -> dict[str,
     }
 
 
-def record_of(beat: Heartbeat | None, *, from_file: bool) -> dict[str, Any] | None:
-    """Return a heartbeat as a dict, or None when the bot has none any more.
-
-    Args:
-        beat: the bot's last heartbeat, if there is one.
-        from_file: it may be as old as its file, which nobody expires; on Redis it goes by itself.
-    """
-    if beat is None or beat.status in ENDED or (from_file and age_s(beat) > HEARTBEAT_TTL_S):
+def record_of(beat: Heartbeat | None) -> dict[str, Any] | None:
+    """Return a heartbeat as a dict, or None when there is none."""
+    if beat is None:
         return None
     return {
         "pid": beat.pid,

@@ -98,8 +98,7 @@ class RedisClient:
             TypeError, ValueError: when it is no pid.
             StoreError: when no store answered.
         """
-        beat = await self._ask(ReadHeartbeat(key_of(pid)))
-        return record_of(beat, from_file=self._log.backend == "file")
+        return record_of(await self._ask(ReadHeartbeat(key_of(pid), living=True)))
 
     async def write_identity(self, room_url: str, participant_id: str, data: Mapping[str, Any]) -> None:
         """Share what is known of a participant, for 24 hours.

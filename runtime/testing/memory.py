@@ -12,6 +12,7 @@ import anyio
 from botvisor.errors import MalformedMessage, StoreError
 from botvisor.heartbeat import Heartbeat, from_hash
 from botvisor.identity import Identity
+from botvisor.liveness import ENDED
 from botvisor.mending import DropMessage, ForgetBot, ListDumps, ReadFacts, RequeueMessage
 from botvisor.store import (
     AcquireLease,
@@ -127,8 +128,12 @@ class MemoryStore:
             case WriteHeartbeat():
                 self._heartbeats[command.bot_id] = (now, command.fields)
                 return None
-            case ReadHeartbeat():
-                return _read(self._heartbeats.get(command.bot_id))
+            case ReadHeartbeat(bot_id, living):
+                found = _read(self._heartbeats.get(bot_id))
+                if living and found is not None:
+                    fresh = now - self._heartbeats[bot_id][0] <= HEARTBEAT_TTL_S
+                    return found if fresh and found.status not in ENDED else None
+                return found
             case ListHeartbeats():
                 beats = [_read(self._heartbeats[bot_id]) for bot_id in sorted(self._heartbeats)]
                 return [beat for beat in beats if beat is not None]
