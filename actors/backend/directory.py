@@ -245,6 +245,8 @@ def _make(path: Path) -> None:
             continue
         # A umask can take bits away that we need ourselves.
         os.chmod(folder, DIRECTORY_MODE)
+        # What is synced in it must not go with its name.
+        _sync_directory(str(folder.parent))
 
 
 def _sync_directory(path: str) -> None:
