@@ -1,7 +1,7 @@
 """Take one safeguard out at a time, in a copy, and run the tests that should miss it.
 
-`removals.toml` names them: where, the text that goes and what stands there instead, and the tests. The copy is
-put before the installed package, so that the tests' own processes get it, too.
+`removals.toml` names them: where, the text that goes and what stands there instead, and the tests. The copy
+is put before the installed package, so that the tests' own processes get it, too.
 """
 
 from __future__ import annotations
