@@ -3,9 +3,10 @@
 import time
 
 from botvisor.actors.backend import circuit
+from botvisor.testing import open_proxy
 
 from . import failover_rig, redis_server, two_loops
-from .failover_rig import LOOK, of_level, push, running, trickle
+from .failover_rig import LOOK, of_level, push, running
 
 rigs = failover_rig.rigs
 lines = failover_rig.lines
@@ -15,11 +16,11 @@ anyio_backend = two_loops.anyio_backend
 
 async def test_a_slow_server_that_makes_progress_is_waited_for(servers, rigs, lines):
     server = await servers()
-    async with trickle(server.port) as slow:
+    async with open_proxy(server.port) as slow:
         rig = rigs(server, port=slow.port)
         async with running(rig):
             await rig.run(LOOK)
-            slow.pause_s = 0.124  # of 14 bytes
+            slow.trickle(0.124)  # of 14 bytes
             began = time.monotonic()
             assert await rig.run(LOOK) == [None]
             assert time.monotonic() - began > 1.55  # longer than silence may last
@@ -29,11 +30,11 @@ async def test_a_slow_server_that_makes_progress_is_waited_for(servers, rigs, li
 
 async def test_too_slow_a_server_costs_a_batch_its_deadline_and_is_kept(servers, rigs):
     server = await servers()
-    async with trickle(server.port) as slow:
+    async with open_proxy(server.port) as slow:
         rig = rigs(server, port=slow.port)
         async with running(rig):
             await rig.run(LOOK)
-            slow.pause_s = 0.3
+            slow.trickle(0.3)
             began = time.monotonic()
             (where,) = await rig.run(push())
             assert where.startswith("spool@")

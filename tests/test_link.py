@@ -10,10 +10,10 @@ from anyio.abc import SocketAttribute
 from botvisor.actors.backend.link import Fence, Link
 from botvisor.actors.backend.redis_endpoint import Endpoint
 from botvisor.actors.backend.redis_errors import ErrorReply, LinkLost
+from botvisor.testing import open_proxy
 from botvisor.testing.redis_programs import version_of
 
 from . import redis_server
-from .tcp_proxy import proxy
 
 servers = redis_server.servers
 
@@ -151,15 +151,15 @@ async def test_a_stopped_server_breaks_the_batch_and_answers_the_next_link_once_
 @pytest.mark.parametrize("fenced", [True, False])
 async def test_only_a_fence_keeps_a_late_write_of_the_old_link_out(servers, fenced):
     server = await servers()
-    async with proxy(server.port) as between, opened(server, port=between.port) as old:
-        between.hold()
+    async with open_proxy(server.port) as between, opened(server, port=between.port) as old:
+        between.blackhole()
         with anyio.move_on_after(0.1):
             await old.execute([("SET", "late", "write")])
         async with opened(server, fence=old.fence if fenced else None) as new:
             assert new.refused == ()
-            between.release()
+            between.pass_on()
             if fenced:
-                await server.until(lambda: not between.clients)
+                await server.until(lambda: not between.connections)
             else:
                 await server.until(lambda: b"$5\r\nwrite" in server.talk(b"GET late\r\n"))
             assert await new.execute([("EXISTS", "late")]) == [int(not fenced)]
@@ -185,14 +185,14 @@ async def test_a_fence_of_an_earlier_run_of_the_server_hits_nobody(servers):
 @pytest.mark.parametrize("how", ["killed server", "CLIENT KILL", "RST"])
 async def test_a_connection_that_breaks_ends_the_batch(servers, how):
     server = await servers()
-    async with proxy(server.port) as between, opened(server, port=between.port) as link:
+    async with open_proxy(server.port) as between, opened(server, port=between.port) as link:
 
         async def cut():
             await server.until(server.is_waited_on)
             if how == "killed server":
                 server.kill()
             elif how == "RST":
-                await between.reset()
+                between.reset()
             else:
                 async with opened(server) as other:
                     await other.execute([("CLIENT", "KILL", "ID", link.fence.client_id)])

@@ -10,9 +10,9 @@ from botvisor.actors.backend.redis_endpoint import Endpoint, Login, Sentinels, e
 from botvisor.actors.backend.redis_errors import ErrorReply, Kind, LinkLost, diagnose
 from botvisor.config.secret import Secret
 from botvisor.config.settings import Settings
+from botvisor.testing import open_proxy
 
 from . import redis_server
-from .tcp_proxy import proxy
 
 servers = redis_server.servers
 
@@ -137,14 +137,14 @@ def variables(error):
 @pytest.mark.parametrize("how", ["wrong", "cut", "silent", "sentinels"])
 async def test_an_error_carries_the_password_in_no_variable(servers, how):
     server = await servers("requirepass hunter3")
-    async with proxy(server.port) as between:
+    async with open_proxy(server.port) as between:
         login = Login("default", Secret("hunter2"))
         endpoint = Endpoint(host="127.0.0.1", port=between.port, login=login)
         if how == "sentinels":
             hosts = (("127.0.0.1", server.port),)
             endpoint = Endpoint(sentinels=Sentinels(hosts, "mymaster", login), login=login)
         if how != "wrong":
-            between.hold()
+            between.blackhole()
         async with anyio.create_task_group() as group:
             if how == "cut":
                 group.start_soon(cut_soon, between)
@@ -156,7 +156,7 @@ async def test_an_error_carries_the_password_in_no_variable(servers, how):
 
 async def cut_soon(between):
     await anyio.sleep(0.1)
-    await between.reset()
+    between.reset()
 
 
 async def test_a_link_is_known_by_its_name(servers):

@@ -10,10 +10,10 @@ from anyio.abc import SocketAttribute
 from botvisor.actors.backend.redis_bell_link import DEADLINE_S, PING_EVERY_S
 from botvisor.actors.backend.redis_doorbell import RedisDoorbell
 from botvisor.actors.backend.redis_endpoint import Endpoint
+from botvisor.testing import open_proxy
 
 from . import redis_server, two_loops
 from .redis_doorbell_rig import CHANNEL, QUEUE, Asker, Q, away, ringing
-from .tcp_proxy import proxy
 
 servers = redis_server.servers
 anyio_backend = two_loops.anyio_backend
@@ -45,11 +45,11 @@ async def test_a_server_that_hangs_is_noticed_and_found_again(servers):
 
 async def test_a_half_open_connection_is_noticed_and_left_for_another(servers):
     server = await servers()
-    async with proxy(server.port) as between, ringing(server, QUEUE, port=between.port) as (tower, bell):
-        between.hold()
+    async with open_proxy(server.port) as between, ringing(server, QUEUE, port=between.port) as (tower, bell):
+        between.blackhole()
         (old,) = tower.connections()
         await tower.until(lambda: tower.heard_of("no answer"))
-        between.release()
+        between.pass_on()
         await tower.until(lambda: tower.connections() and old not in tower.connections())
         await bell.rings()
 

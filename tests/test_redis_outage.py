@@ -6,11 +6,11 @@ import anyio
 import pytest
 
 from botvisor.errors import NotStored, StoreUnavailable
+from botvisor.testing import open_proxy
 
 from . import redis_bots, redis_server
 from .bot_rig import logged, until
 from .redis_bots import BACK, LOST, ROOM, process, takes_at_most, until_seen
-from .tcp_proxy import proxy
 
 servers = redis_server.servers
 place, kept = redis_bots.place, redis_bots.kept
@@ -111,11 +111,14 @@ async def test_a_server_that_comes_back_empty_is_told_everything_anew(place):
 @pytest.mark.parametrize("way", ["stopped", "black hole"])
 async def test_a_redis_that_hangs_is_left_within_three_seconds_and_nothing_is_shown_twice(place, way):
     with logged() as lines:
-        async with proxy(place.server.port) as between, running(place, port=between.port) as (fleet, bot):
+        async with (
+            open_proxy(place.server.port) as between,
+            running(place, port=between.port) as (fleet, bot),
+        ):
             hang, go_on = (
                 (place.server.pause, place.server.resume)
                 if way == "stopped"
-                else (between.hold, between.release)
+                else (between.blackhole, between.pass_on)
             )
             hang()
             async with takes_at_most(FIRST_S), anyio.create_task_group() as group:

@@ -8,10 +8,10 @@ import redis
 
 from botvisor.actors.backend import circuit
 from botvisor.config import load_settings
+from botvisor.testing import open_proxy
 
 from . import redis_server, test_redis_stream
 from .processes import Scripts
-from .tcp_proxy import proxy
 
 servers = redis_server.servers
 certificates = test_redis_stream.certificates
@@ -82,7 +82,7 @@ async def test_a_bot_speaks_tls_with_a_private_authority_a_certificate_and_a_pas
         "REDIS_TLS_KEY_FILE": str(certificates / "client.key"),
         "REDIS_TLS_SERVER_NAME": "redis.internal",
     }
-    async with proxy(server.port, tls=context) as before:
+    async with open_proxy(server.port, tls=context) as before:
         bot = await started(
             scripts, REDIS_URL=f"rediss://default:secret@127.0.0.1:{before.port}", **variables
         )

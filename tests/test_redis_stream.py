@@ -15,9 +15,9 @@ from botvisor.actors.backend.redis_endpoint import Endpoint, Tls, endpoint_of
 from botvisor.actors.backend.redis_errors import EndpointUnusable, Kind, LinkLost, TLSRefused, diagnose
 from botvisor.actors.backend.redis_stream import connect, reason_of
 from botvisor.config.settings import Settings
+from botvisor.testing import open_proxy
 
 from . import redis_server
-from .tcp_proxy import proxy
 
 servers = redis_server.servers
 
@@ -61,7 +61,7 @@ def certificates(tmp_path_factory):
 @pytest.fixture
 async def tls_server(servers, certificates):
     """A server behind TLS."""
-    async with proxy((await servers()).port, tls=server_context(certificates)) as before:
+    async with open_proxy((await servers()).port, tls=server_context(certificates)) as before:
         yield before
 
 
@@ -157,7 +157,7 @@ async def test_any_certificate_will_do_when_the_setting_says_so(tls_server):
 async def test_a_server_that_asks_for_a_certificate_gets_ours(servers, certificates):
     context = server_context(certificates, asks_clients=True)
     tls = {"ca_file": certificates / "ca.crt", "server_name": "redis.internal"}
-    async with proxy((await servers()).port, tls=context) as before:
+    async with open_proxy((await servers()).port, tls=context) as before:
         ours = {"cert_file": certificates / "client.crt", "key_file": certificates / "client.key"}
         assert await ping(before.port, **tls, **ours) == PONG
         with pytest.raises(LinkLost):
@@ -177,7 +177,7 @@ async def test_a_plain_link_to_a_server_with_tls_is_lost(tls_server):
 async def test_tls_that_breaks_ends_the_batch(tls_server, certificates):
     tls = Tls(ca_file=certificates / "ca.crt", server_name="redis.internal")
     link = await Link.open(Endpoint(host="127.0.0.1", port=tls_server.port, tls=tls), connect_timeout_s=5)
-    await tls_server.reset()
+    tls_server.reset()
     with pytest.raises(LinkLost):
         await link.execute([PING])
     assert link.broken
