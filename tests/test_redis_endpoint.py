@@ -259,7 +259,7 @@ async def test_sentinels_that_know_no_primary_are_all_named(servers):
         await resolve(of(url), timeout_s=5)
     assert "127.0.0.1:1: " in caught.value.reason
     assert "refused" in caught.value.reason
-    assert f"127.0.0.1:{sentinel.port} does not know other" in caught.value.reason
+    assert f"the Sentinel 127.0.0.1:{sentinel.port} knows no service other" in caught.value.reason
 
 
 async def test_a_sentinel_that_hangs_is_left_behind(servers):

@@ -159,7 +159,7 @@ def test_a_server_that_cannot_write_is_looked_for_anew():
 )
 def test_what_a_human_must_mend_says_how(text, remedy):
     assert remedy in diagnose(ErrorReply(text)).remedy
-    assert str(diagnose(ErrorReply(text))).startswith(text)
+    assert str(diagnose(ErrorReply(text))).startswith(text.removesuffix("."))
 
 
 def test_the_reason_of_a_lost_link_is_in_the_words_of_the_system():

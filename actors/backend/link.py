@@ -28,6 +28,7 @@ from .redis_stream import LOST, connect, reason_of
 CLOSE_S = 1.0
 
 _CHUNK = 65_536
+_NO_CERTIFICATE = " once TLS was agreed on: if the server asks for certificates, set REDIS_TLS_CERT_FILE"
 _NOTHING = object()  # what the reader returns until a reply is whole; None is a reply
 
 
@@ -219,7 +220,13 @@ class Link:
             ("INFO", "server"),
         ]
         sent_at = time.monotonic()
-        replies = await self._greet([*needed, *wanted], len(needed))
+        try:
+            replies = await self._greet([*needed, *wanted], len(needed))
+        except LinkLost as error:
+            if endpoint.tls is None or endpoint.tls.cert_file or self.heard or isinstance(error, TLSRefused):
+                raise
+            # Or the server that misses our certificate hung up so fast that its alert was lost.
+            raise LinkLost(error.address, f"{error.reason}{_NO_CERTIFICATE}") from error
         halfway = (sent_at + time.monotonic()) / 2
         _, client_id, now, info = replies[len(needed) :]
         if isinstance(now, list):

@@ -221,7 +221,7 @@ def _ask(endpoint: Endpoint, sentinels: Sentinels, timeout_s: float) -> tuple[st
             continue
         if found is not None:
             return str(found[0]), int(found[1])
-        answers.append(f"{_shown(host, port)} does not know {sentinels.service}")
+        answers.append(f"the Sentinel {_shown(host, port)} knows no service {sentinels.service}")
     return "; ".join(answers)
 
 

@@ -120,7 +120,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.remedy}" if self.remedy else self.reason
+        return f"{self.reason.removesuffix('.')}: {self.remedy}" if self.remedy else self.reason
 
     @property
     def failure(self) -> Failure | None:
