@@ -118,6 +118,29 @@ async def test_a_black_hole_takes_what_comes_and_gives_it_back_in_the_end():
         assert sorted(taken) == [b"held", b"new"]
 
 
+async def test_stranded_connections_are_silent_while_new_ones_work():
+    async with between() as (proxy, connect), await connect() as old:
+        assert await ask(old, b"up") == b"UP"
+        proxy.strand()
+        await old.send(b"held")
+        async with await connect() as new:
+            assert await ask(new, b"new") == b"NEW"
+        assert await is_silent(old)
+        proxy.pass_on()
+        assert await old.receive() == b"HELD"
+
+
+async def test_an_address_that_is_moved_leads_new_connections_to_another_server():
+    here, there = [], []
+    async with upper(there) as port, between(here) as (proxy, connect), await connect() as old:
+        await ask(old, b"one")
+        proxy.lead_to(port)
+        async with await connect() as new:
+            await ask(new, b"two")
+        await ask(old, b"three")
+    assert (here, there) == ([b"one", b"three"], [b"two"])
+
+
 async def test_a_reset_is_one_and_happens_once():
     async with between() as (proxy, connect):
         async with await connect() as client:

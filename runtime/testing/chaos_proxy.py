@@ -1,14 +1,4 @@
-"""A TCP proxy that does to a connection what networks do: it delays, falls silent, cuts, and loses replies.
-
-```python
-async with open_server() as server, open_proxy(server.port) as proxy:
-    settings = Settings(use_redis=True, redis_url=f"redis://{proxy.host}:{proxy.port}")
-    ...                     # a bot that runs through it
-    proxy.blackhole()       # from now on nothing arrives, and nobody is told
-    ...
-    proxy.pass_on()
-```
-"""
+"""A TCP proxy that does to a connection what networks do: it delays, falls silent, cuts, and loses replies."""
 
 from __future__ import annotations
 
@@ -35,6 +25,7 @@ class _Connection:
 
     def __init__(self, client: TCPStream) -> None:
         self.scope = anyio.CancelScope()
+        self.stranded = False
         self.dropped: anyio.Event | None = None  # set when the reply that is to be lost has come
         self._client = client
         self._seen = b""
@@ -106,6 +97,8 @@ class ChaosProxy:
 
     def pass_on(self) -> None:
         """Pass on what comes, and all that was held up, also what a client sent that is gone by now."""
+        for connection in self._connections:
+            connection.stranded = False
         self._switch("pass")
 
     def delay(self, seconds: float) -> None:
@@ -123,6 +116,14 @@ class ChaosProxy:
         """
         self._switch("blackhole")
 
+    def strand(self) -> None:
+        """Treat so the connections that are open, and none that come later, as a router that forgot them.
+
+        The mode stays; `pass_on` ends it.
+        """
+        for connection in self._connections:
+            connection.stranded = True
+
     def refuse(self) -> None:
         """Cut what is open, and each new connection as soon as it is there, with a RST."""
         self._switch("refuse")
@@ -132,6 +133,15 @@ class ChaosProxy:
         """Cut every connection that is open, once, with a RST. The mode stays."""
         for connection in self._connections:
             connection.reset()
+
+    def lead_to(self, port: int, *, host: str = "127.0.0.1") -> None:
+        """Lead the connections to come to another server, as an address that is moved does.
+
+        Args:
+            port: its port.
+            host: its address.
+        """
+        self._target = (host, port)
 
     def drop_reply(self, request: bytes, *, nth: int = 1) -> anyio.Event:
         """Let the server carry a request out, but lose its reply: discard it and cut that connection.
@@ -176,13 +186,14 @@ class ChaosProxy:
                 if self._mode == "refuse":
                     connection.reset()
                 with connection.scope, contextlib.suppress(*_ENDED):
-                    await self._carry(connection, await self._wrapped(client))
+                    await self._carry(connection, await self._wrapped(connection, client))
         finally:
             self._connections.discard(connection)
         if connection.dropped is not None:
             connection.dropped.set()
 
-    async def _wrapped(self, client: TCPStream) -> ByteStream:
+    async def _wrapped(self, connection: _Connection, client: TCPStream) -> ByteStream:
+        await self._end_of_silence(connection)
         if self._tls is None:
             return client
         return await TLSStream.wrap(
@@ -205,10 +216,10 @@ class ChaosProxy:
     async def _pass_requests(self, connection: _Connection, client: ByteStream, server: ByteStream) -> None:
         with contextlib.suppress(*_ENDED):
             async for chunk in client:
-                await self._end_of_blackhole()
+                await self._end_of_silence(connection)
                 self._look_for_drops(connection, chunk)
                 await server.send(chunk)
-        await self._end_of_blackhole()
+        await self._end_of_silence(connection)
         connection.scope.cancel()
 
     def _look_for_drops(self, connection: _Connection, chunk: bytes) -> None:
@@ -235,13 +246,15 @@ class ChaosProxy:
         async with replies:
             with contextlib.suppress(*_ENDED):
                 async for came_at, chunk in replies:
-                    await self._hand_on_one(came_at, chunk, client)
-        await self._end_of_blackhole()
+                    await self._hand_on_one(connection, came_at, chunk, client)
+        await self._end_of_silence(connection)
         connection.scope.cancel()
 
-    async def _hand_on_one(self, came_at: float, chunk: bytes, client: ByteStream) -> None:
+    async def _hand_on_one(
+        self, connection: _Connection, came_at: float, chunk: bytes, client: ByteStream
+    ) -> None:
         while chunk:
-            await self._end_of_blackhole()
+            await self._end_of_silence(connection)
             if self._mode == "trickle":
                 await client.send(chunk[:1])
                 chunk = chunk[1:]
@@ -252,8 +265,8 @@ class ChaosProxy:
                 await client.send(chunk)
                 return
 
-    async def _end_of_blackhole(self) -> None:
-        while self._mode == "blackhole":
+    async def _end_of_silence(self, connection: _Connection) -> None:
+        while self._mode == "blackhole" or connection.stranded:
             await self._changed.wait()
 
     async def _pause_until(self, end: float) -> None:
