@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do: it delays, falls silent, cuts, and loses replies."""
+"""A TCP proxy that does to a connection what networks do: it delays, falls silent, cuts, loses replies."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 import anyio
 import pytest
 
-from . import redis_bots, redis_server
-from .bot_rig import logged, until
-from .redis_bots import BACK, LOST, ROOM, process, takes_at_most, until_seen
+from .. import redis_bots, redis_server
+from ..bot_rig import logged, until
+from ..redis_bots import BACK, LOST, ROOM, process, takes_at_most, until_seen
 
 servers = redis_server.servers
 place = redis_bots.place

@@ -8,9 +8,9 @@ import pytest
 from botvisor.errors import NotStored, StoreUnavailable
 from botvisor.testing import open_proxy
 
-from . import redis_bots, redis_server
-from .bot_rig import logged, until
-from .redis_bots import BACK, LOST, ROOM, process, takes_at_most, until_seen
+from .. import redis_bots, redis_server
+from ..bot_rig import logged, until
+from ..redis_bots import BACK, LOST, ROOM, process, takes_at_most, until_seen
 
 servers = redis_server.servers
 place, kept = redis_bots.place, redis_bots.kept
