@@ -20,13 +20,17 @@ class Context:
         generation: 1 for the first incarnation, one more for each restart.
         timers: the supervisor's.
         post: puts a message into the actor's own mailbox, unless this incarnation has ended.
+
+    Attributes:
+        over: whether the incarnation has ended.
     """
 
-    __slots__ = ("_post", "_timers", "generation", "ref")
+    __slots__ = ("_post", "_timers", "generation", "over", "ref")
 
     def __init__(self, ref: Ref, generation: int, timers: Timers, post: Callable[[Any], None]) -> None:
         self.ref = ref
         self.generation = generation
+        self.over = False
         self._timers = timers
         self._post = post
 
@@ -42,7 +46,7 @@ class Context:
             deadline: on the clock of `anyio.current_time`, in seconds.
             message: the message. When the mailbox is full it is tried again 100 ms later.
         """
-        self._timers.at(deadline, lambda: self.tell(message))
+        self._timers.expire_at(deadline, _Later(self, message))
 
     def tell_after(self, delay_s: float, message: Any) -> None:
         """Send the actor itself a message after a delay in seconds, as `tell_at` does."""
@@ -54,6 +58,23 @@ class Context:
             self._post(message)
         except MailboxFull:
             self.tell_after(0.1, message)
+
+
+class _Later:
+    """A message that an incarnation sends itself later."""
+
+    __slots__ = ("_ctx", "_message")
+
+    def __init__(self, ctx: Context, message: Any) -> None:
+        self._ctx = ctx
+        self._message = message
+
+    @property
+    def ended(self) -> bool:
+        return self._ctx.over
+
+    def expire(self) -> None:
+        self._ctx.tell(self._message)
 
 
 class Actor:

@@ -79,9 +79,9 @@ class Cell:
         """
         self._generation += 1
         generation = self._living = self._generation
+        ctx = Context(self.ref, generation, self._timers, lambda message: self._post(message, generation))
         try:
             actor = self._factory()
-            ctx = Context(self.ref, generation, self._timers, lambda message: self._post(message, generation))
             with anyio.move_on_after(self._start_timeout) as limit:
                 await actor.start(ctx)
             if limit.cancelled_caught:
@@ -93,6 +93,7 @@ class Cell:
             await actor.stop(self._stop_reason or "")
         finally:
             self._living = 0
+            ctx.over = True
 
     def request_stop(self, reason: str) -> None:
         """Take no more messages; the incarnation handles what waits, stops its actor and returns."""

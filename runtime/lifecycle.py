@@ -209,11 +209,10 @@ class Lifecycle:
     def _watch(self, record: Record, limit_s: float) -> None:
         record.deadline = anyio.current_time() + limit_s
         overdue = requests.Overdue(record, record.generation)
-        self._timers.at(record.deadline, lambda: self._post(overdue))
+        self._timers.expire_at(record.deadline, _Alarm(record.deadline, overdue, self._post))
 
     def _due(self, record: Record, at: float) -> None:
-        due = requests.Due(record, record.generation)
-        self._timers.at(at, lambda: self._post(due))
+        self._timers.expire_at(at, _Alarm(at, requests.Due(record, record.generation), self._post))
 
     def end(self, record: Record, error: BaseException | None) -> None:
         """End a child for good, whatever its task does."""
@@ -238,6 +237,35 @@ class Lifecycle:
             call(argument)
         except Exception as error:  # a failing log or callback must not end what it is told about
             self._ledger.write_down(child, error, "", None, 0)
+
+
+class _Alarm:
+    """Posts a request about an incarnation at a time, unless nobody needs it any more.
+
+    Without that, the timers would hold on to each child that ended for as long as a start may take.
+    """
+
+    __slots__ = ("_at", "_post", "_request")
+
+    def __init__(
+        self,
+        at: float,
+        request: requests.Due | requests.Overdue,
+        post: Callable[[requests.Request], None],
+    ) -> None:
+        self._at = at
+        self._request = request
+        self._post = post
+
+    @property
+    def ended(self) -> bool:
+        record = self._request.record
+        if record.state is State.ENDED or record.generation != self._request.generation:
+            return True
+        return isinstance(self._request, requests.Overdue) and record.deadline > self._at
+
+    def expire(self) -> None:
+        self._post(self._request)
 
 
 def _not_running(history: History) -> History:

@@ -24,7 +24,10 @@ _SLACK_S = 0.1
 class Expiring(Protocol):
     """Something that has a deadline, and may end before it."""
 
-    ended: bool
+    @property
+    def ended(self) -> bool:
+        """Whether its deadline means nothing any more; then it is let go of, soon and perhaps earlier."""
+        ...
 
     def expire(self) -> object:
         """Carry out what the deadline means. Must neither block nor raise."""

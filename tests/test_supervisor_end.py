@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import inspect
+import weakref
 
 import anyio
 import pytest
@@ -41,6 +42,11 @@ class Slow(Actor):
         await anyio.sleep(message)
 
 
+class Ticking(Actor):
+    async def start(self, ctx):
+        ctx.tell_after(3600, "tick")
+
+
 async def test_after_a_shutdown_no_task_is_left():
     before = len(anyio.get_running_tasks())
     supervisor = Supervisor()
@@ -55,6 +61,20 @@ async def test_after_a_shutdown_no_task_is_left():
         await idle()
         assert len(anyio.get_running_tasks()) == before
     assert supervisor.names() == []
+
+
+async def test_what_has_ended_is_not_held_until_its_deadlines_pass():
+    supervisor, ended = Supervisor(), []
+    async with anyio.create_task_group() as group:
+        await group.start(supervisor.run)
+        for number in range(300):
+            cell = Cell(f"c{number}", Ticking, supervisor.timers)
+            ended.append(weakref.ref(cell.mailbox))
+            await supervisor.start(cell, Policy(start_timeout=3600, stop_timeout=3600))
+            await supervisor.stop(cell.name, "done")
+        gc.collect()
+        assert sum(each() is not None for each in ended) < 100
+        await supervisor.shutdown("the end")
 
 
 async def test_two_shutdowns_at_once_both_return():
