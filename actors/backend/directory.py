@@ -71,7 +71,8 @@ class Directory:
         """
         if not self.exists():
             with os_errors(self.path):
-                _make(Path(self.path))
+                # What is synced in it must not go with its name. One inside another is its owner's to sync.
+                _make(Path(self.path), sync=self._tmp is None)
             self.exists()
 
     def exists(self) -> bool:
@@ -234,7 +235,7 @@ class Directory:
                 yield from entries
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, *, sync: bool) -> None:
     missing = [path]
     while not os.path.lexists(missing[-1].parent):
         missing.append(missing[-1].parent)
@@ -245,8 +246,8 @@ def _make(path: Path) -> None:
             continue
         # A umask can take bits away that we need ourselves.
         os.chmod(folder, DIRECTORY_MODE)
-        # What is synced in it must not go with its name.
-        _sync_directory(str(folder.parent))
+        if sync:
+            _sync_directory(str(folder.parent))
 
 
 def _sync_directory(path: str) -> None:
