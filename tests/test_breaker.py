@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botvisor.actors.backend.breaker import (
-    WAITS_S,
     Breaker,
     Failure,
     failed,
@@ -155,42 +154,6 @@ def test_while_open_it_tells_since_when():
 )
 def test_a_batch_is_judged_by_whether_bytes_came(timed_out, heard, quiet_s, failure):
     assert judge(timed_out=timed_out, heard=heard, quiet_s=quiet_s) is failure
-
-
-EVENTS = st.lists(
-    st.tuples(
-        st.sampled_from([*Failure, None, "success", "recovered", "late"]),
-        st.floats(0, 40),  # seconds since the last event
-        st.floats(0, 1),  # the draw
-    ),
-    max_size=60,
-)
-
-
-@given(EVENTS)
-def test_whatever_happens_no_wait_exceeds_fifteen_seconds_and_each_change_has_its_generation(events):
-    breaker, now = Breaker(), 0.0
-    for event, pause_s, draw in events:
-        now += pause_s
-        before, generation = breaker, breaker.generation
-        if event == "success":
-            breaker = succeeded(before, generation=generation, now=now)
-        elif event == "recovered":
-            breaker = recovered(before, generation=generation, now=now)
-        elif event == "late":
-            breaker = failed(before, Failure.SILENT, generation=generation - 1, now=now, draw=draw)
-            assert breaker is before
-        else:
-            breaker = failed(before, event, generation=generation, now=now, draw=draw)
-        was_probe = before.state == "open" and event not in ("recovered", "late")
-        changed = breaker.state != before.state or was_probe
-        assert breaker.generation == generation + changed
-        if breaker.state != "open":
-            assert breaker.probe_at == math.inf
-            assert breaker.refusals < 2
-        elif changed:
-            wait_s = breaker.probe_at - now
-            assert WAITS_S[0] * 0.8 - 1e-6 <= wait_s <= 15.0 + 1e-6
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=30))

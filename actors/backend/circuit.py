@@ -46,6 +46,7 @@ class Circuit:
         falls_back: whether there are files to keep to meanwhile.
         deadline_s: the limit of a batch, all its attempts together.
         seed: of the jitter; None draws one.
+        clock: the breaker's, in seconds.
 
     Attributes:
         breaker: the breaker.
@@ -65,8 +66,10 @@ class Circuit:
         falls_back: bool,
         deadline_s: float = DEADLINE_S,
         seed: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.breaker = Breaker(since=time.monotonic())
+        self._clock = clock
+        self.breaker = Breaker(since=clock())
         self.operations = Operations()
         self.reason = self.remedy = ""
         self.changed = anyio.Event()
@@ -172,14 +175,14 @@ class Circuit:
         Args:
             command: a write to do so with, since a replica answers a PING; None to make do with that.
         """
-        began = time.monotonic()
+        began = self._clock()
         await self._redis.aclose()
         if command is not None:
             await self.attempt([command])
         else:
             await self._ping()
-        took_ms = (time.monotonic() - began) * 1000
-        then = f"next in {self.breaker.probe_at - time.monotonic():.1f} s" if self.state == "open" else "good"
+        took_ms = (self._clock() - began) * 1000
+        then = f"next in {self.breaker.probe_at - self._clock():.1f} s" if self.state == "open" else "good"
         self._log.debug("client", f"Probe of {took_ms:.1f} ms: {then}")
 
     async def keep_alive(self) -> None:
@@ -194,7 +197,7 @@ class Circuit:
         Args:
             generation: the breaker's when the last batch of the recovery began.
         """
-        self._move(recovered(self.breaker, generation=generation, now=time.monotonic()), None)
+        self._move(recovered(self.breaker, generation=generation, now=self._clock()), None)
 
     async def watch(self) -> None:
         """Give batches that make progress their whole time: without this, each has 1.5 s. Never returns."""
@@ -241,7 +244,7 @@ class Circuit:
                 self._complain(diagnosis)
         worst = next((each for each in diagnoses if each.failure is not None), None)
         if worst is None:  # also a server that is full has answered
-            self._move(succeeded(self.breaker, generation=generation, now=time.monotonic()), None)
+            self._move(succeeded(self.breaker, generation=generation, now=self._clock()), None)
             return
         failure = worst.failure
         if failure is Failure.REFUSED:
@@ -250,7 +253,7 @@ class Circuit:
         self._count_failure(failure, worst, generation)
 
     def _count_failure(self, failure: Failure | None, diagnosis: Diagnosis, generation: int) -> None:
-        now, draw = time.monotonic(), self._random.random()
+        now, draw = self._clock(), self._random.random()
         self._move(failed(self.breaker, failure, generation=generation, now=now, draw=draw), diagnosis)
 
     def _move(self, breaker: Breaker, diagnosis: Diagnosis | None) -> None:
@@ -276,7 +279,7 @@ class Circuit:
 
     def _complain(self, diagnosis: Diagnosis) -> None:
         """Say once what somebody must set right."""
-        now = time.monotonic()
+        now = self._clock()
         last = self._complaints.get(diagnosis.remedy, -math.inf)
         self._complaints[diagnosis.remedy] = now
         if now - last > COMPLAIN_AGAIN_S:

@@ -1,0 +1,118 @@
+"""A Redis that fails as a test wants it to, and tells a model how each batch went."""
+
+import anyio
+
+from botvisor.actors.backend.breaker import Failure
+from botvisor.actors.backend.redis_errors import ErrorReply, LinkLost, RedisUnavailable, diagnose
+
+PAUSE_S = 0.2  # between two bytes of an answer that trickles in
+ERRORS = {
+    "refuses": (LinkLost("redis", "Connection refused"), Failure.REFUSED),
+    "hangs up after a byte": (LinkLost("redis", "Connection reset by peer"), None),
+    "loads": (ErrorReply("LOADING Redis is loading the dataset in memory"), Failure.TRIPPED),
+    "is a replica": (ErrorReply("READONLY You can't write against a read only replica."), Failure.TRIPPED),
+    "wants a password": (ErrorReply("NOAUTH Authentication required."), Failure.DENIED),
+}
+FULL = ErrorReply("OOM command not allowed when used memory > 'maxmemory'.")
+MODES = ["serves", *ERRORS, "is full", "is silent", "trickles", "trickles for ever"]
+
+
+class ScriptedLink:
+    """What a circuit asks of a link: whether bytes come."""
+
+    def __init__(self, clock):
+        self.broken = self.heard = False
+        self.clock = clock
+        self.quiet_since = clock()
+
+    def quiet_s(self):
+        return self.clock() - self.quiet_since
+
+    def hear(self):
+        self.heard = True
+        self.quiet_since = self.clock()
+
+
+class ScriptedRedis:
+    """In the place of a `RedisStore`, one batch after the other.
+
+    Args:
+        model: of the breaker.
+        clock: the time.
+    """
+
+    def __init__(self, model, clock):
+        self.mode = "serves"
+        self.model = model
+        self.clock = clock
+        self.link = None
+        self.batches = 0
+        self.remedies = []  # and when each was shown
+        self._turn = anyio.Lock()
+
+    async def execute(self, commands):
+        changes = self.model.changes
+        outcome = "silent"
+        try:
+            async with self._turn:
+                self.batches += 1
+                outcome, answers = await self._answer(commands)
+                return answers
+        finally:
+            if outcome == "silent":  # a limit cut it short
+                link = self.link
+                quiet_s = link.quiet_s() if link is not None else self.clock()
+                outcome = Failure.SILENT if quiet_s >= 1.5 else None
+                if link is not None:
+                    link.broken = True
+            if changes == self.model.changes:
+                if outcome == "good":
+                    self.model.succeeds(self.clock())
+                else:
+                    self.model.fails(outcome, self.clock())
+
+    async def ping(self):
+        (answer,) = await self.execute(["ping"])
+        if isinstance(answer, RedisUnavailable):
+            raise answer
+
+    async def look(self, commands):
+        (answer,) = await self.execute([commands])
+        if isinstance(answer, RedisUnavailable):
+            raise answer
+        return [answer]
+
+    async def aclose(self):
+        self.link = None
+
+    async def _answer(self, commands):
+        if self.mode == "refuses":
+            self.link = None
+        elif self.link is None or self.link.broken:
+            self.link = ScriptedLink(self.clock)
+        if self.link is not None:
+            self.link.heard, self.link.quiet_since = False, self.clock()
+        await anyio.sleep(0.001)
+        match self.mode:
+            case "is silent":
+                await anyio.sleep_forever()
+            case "trickles" | "trickles for ever":
+                for _ in range(8 if self.mode == "trickles" else 100):
+                    await anyio.sleep(PAUSE_S)
+                    self.link.hear()
+        if self.link is not None:
+            self.link.hear()
+        if self.mode == "is full":
+            return "good", [self._unavailable(FULL) for _ in commands]
+        if self.mode in ERRORS:
+            error, failure = ERRORS[self.mode]
+            if self.link is not None and isinstance(error, LinkLost):
+                self.link.broken = True
+            return failure, [self._unavailable(error) for _ in commands]
+        return "good", [f"answer to {command}" for command in commands]
+
+    def _unavailable(self, error):
+        answer = RedisUnavailable(diagnose(error))
+        if answer.diagnosis.remedy:
+            self.remedies.append((answer.diagnosis.remedy, self.clock()))
+        return answer
