@@ -11,6 +11,10 @@ import anyio
 import pytest
 
 from botvisor import Client, Settings, open_supervisor
+from botvisor.actors.backend import failover, forwarded_files
+from botvisor.bot_supervisor import BotSupervisor
+from botvisor.embed import supervised
+from botvisor.stores import on_redis
 
 from .bot_rig import Reader, until
 from .fleet import settings_in
@@ -92,6 +96,22 @@ async def process(settings):
     """Run a `Process` for as long as the block lasts."""
     async with open_supervisor(settings) as supervisor:
         yield Process(supervisor)
+
+
+@asynccontextmanager
+async def attentive(settings, *, forward_every_s=failover.FORWARD_EVERY_S):
+    """Run a process that looks after its durable messages many times as often as it would."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(failover, "FORWARD_EVERY_S", forward_every_s)
+        patched.setattr(forwarded_files, "_FIRST_S", forward_every_s)
+        async with supervised(supervisor := BotSupervisor(settings, on_redis(settings, tend_every_s=0.1))):
+            yield Process(supervisor)
+
+
+def kept_copies(folder):
+    """The ids of the messages that a host keeps a copy of."""
+    copies = (folder / "admin_message").glob("outbox/*/*.json")
+    return sorted(json.loads(copy.read_bytes().splitlines()[1])["id"] for copy in copies)
 
 
 async def until_seen(handle, *texts, within=20.0):

@@ -1,23 +1,18 @@
 """Durable sends end to end: what survives a Redis that loses its memory, and a sender that dies."""
 
-import json
 import signal
-from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 
 from botvisor import Client
-from botvisor.bot_supervisor import BotSupervisor
-from botvisor.embed import supervised
 from botvisor.errors import NotStored
-from botvisor.stores import on_redis
 
 from . import redis_bots, redis_server, two_loops
 from .bot_rig import until
 from .fleet import settings_in
 from .processes import Scripts
-from .redis_bots import Process, process, until_seen
+from .redis_bots import attentive, kept_copies, process, until_seen
 
 servers = redis_server.servers
 anyio_backend = two_loops.anyio_backend
@@ -40,21 +35,13 @@ def scripts(tmp_path):
         yield scripts
 
 
-@asynccontextmanager
-async def attentive(settings):
-    """Run a process that looks after its durable messages ten times as often as it would."""
-    async with supervised(supervisor := BotSupervisor(settings, on_redis(settings, tend_every_s=0.1))):
-        yield Process(supervisor)
-
-
 def kept(place):
     """The ids of the messages that this host keeps a copy of."""
-    copies = (place.folder / "admin_message").glob("outbox/*/*.json")
-    return sorted(json.loads(copy.read_bytes().splitlines()[1])["id"] for copy in copies)
+    return kept_copies(place.folder)
 
 
 async def test_a_redis_that_lost_its_memory_before_the_bot_read_gets_the_message_again(place):
-    async with attentive(place.settings()) as sender:
+    async with attentive(place.settings(), forward_every_s=0.2) as sender:
         receipt = await sender.client.send("ada", "do not forget", durable=True)
         assert (receipt.state, receipt.where) == ("stored", "redis")
         await place.server.restart()
