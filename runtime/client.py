@@ -22,7 +22,7 @@ from .mending import DropMessage, RequeueMessage
 from .message_forms import Mode, known_by
 from .messages import compose_message, mark_resent
 from .observer import Observer
-from .receipt import Receipt
+from .receipt import Receipt, placed
 from .ref import Ref
 from .shared import shared_supervisor
 from .store import Broadcast, PushControl, PushMessage, Queue, QueuedMessage, ReadReceipt
@@ -99,13 +99,21 @@ class Client(Observer):
         message_id, raw = _compose(payload, room_url, mode, sender_id, sender_name)
         durable, elsewhere = durable and self._settings.use_redis, spool or not self._one_shot
         try:
-            where = await self._push(PushMessage(queue, message_id, raw, durable, elsewhere))
+            answer = await self._push(PushMessage(queue, message_id, raw, durable, elsewhere))
         except StoreError as error:
             self._log.error("admin", f"Could not send an admin message to {queue.kind} {target}: {error}")
             raise NotStored(target, str(error)) from error
+        where, fallback = placed(answer)
         self._log.info("admin", f"Sent admin message to {queue.kind} {target} via {via(where)}")
         stored_ms = _elapsed_ms(began)
-        receipt = Receipt(id=message_id, target=target, state="stored", where=where, stored_ms=stored_ms)
+        receipt = Receipt(
+            id=message_id,
+            target=target,
+            state="stored",
+            where=where,
+            fallback=fallback,
+            stored_ms=stored_ms,
+        )
         return receipt if wait is None else await self._follow(receipt, queue, began, wait)
 
     async def broadcast(

@@ -99,7 +99,7 @@ class CleanUpIdentities(Command, frozen=True):
 
 
 class PushMessage(QueueCommand, frozen=True):
-    """Put a message at a queue's tail. Result: where it is stored, such as ``redis`` or ``spool@host``.
+    """Put a message at a queue's tail. Result: ``redis``, ``spool@host``, `Spooled`: where it is stored.
 
     Args:
         message_id: its id.

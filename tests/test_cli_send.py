@@ -68,7 +68,8 @@ def test_a_bot_elsewhere_cannot_be_reached_while_redis_is_away(command, away, tm
 def test_the_spool_is_taken_when_it_is_asked_for_and_told_by_the_exit_code(command, away, tmp_path):
     code, out, err = command("send", "ada", "hello", "--spool", "--json", **away)
     assert (code, json.loads(out)["where"]) == (3, f"spool@{host()}")
-    assert err == f"botvisor: Redis is away: only spool@{host()} has the message\n"
+    assert err.startswith(f"botvisor: only spool@{host()} has the message (Redis")
+    assert "Connection refused" in err
     assert len(spool(tmp_path)) == 1
 
 
@@ -78,6 +79,34 @@ async def test_a_bot_of_this_host_is_reached_while_redis_is_away(command, away, 
     code, out, err = await anyio.to_thread.run_sync(partial(command, "send", "ada", "hello", **away))
     assert (code, out.endswith(f"(spool@{host()})\n"), "Redis is away" in err) == (3, True, True)
     files.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "told"),
+    [
+        ("redis-5", ["maxmemory 1"], "Redis is full: raise maxmemory"),
+        ("redis-5", ["replicaof 127.0.0.1 1"], "REDIS_URL must name the primary"),
+        ("redis-6", ["user default on nopass ~* &* +@all -rpush"], "add to the ACL: +rpush"),
+    ],
+    ids=["OOM", "READONLY", "NOPERM"],
+)
+async def test_a_message_that_redis_refuses_is_said_to_be_only_here(
+    command, servers, tmp_path, name, lines, told
+):
+    server = await servers(*lines, name=name)
+    env = {"USE_REDIS": "true", "REDIS_URL": server.url}
+    refused = await anyio.to_thread.run_sync(partial(command, "send", "ada", "hello", **env))
+    assert refused[:2] == (1, "")
+    assert told in refused[2]
+    assert "nobody serves bot ada on this host" in refused[2]
+    assert spool(tmp_path) == []
+    sends = [("send", "ada", "hello", "--spool", "--json", *more) for more in ((), ("--wait", "0.1"))]
+    for send, expected in zip(sends, (3, 4), strict=True):
+        code, out, err = await anyio.to_thread.run_sync(partial(command, *send, **env))
+        assert (code, json.loads(out)["where"]) == (expected, f"spool@{host()}")
+        assert err.startswith(f"botvisor: only spool@{host()} has the message (Redis")
+        assert told in err
+    assert len(spool(tmp_path)) == 2
 
 
 async def test_a_bot_that_keeps_to_files_is_reached_while_redis_is_there(command, redis, tmp_path):

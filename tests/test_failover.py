@@ -55,7 +55,7 @@ async def test_a_killed_server_is_left_within_the_call(servers, rigs, lines):
     await rig.run(LOOK)
     server.kill()
     where, *rest = await rig.run(push(), beat(), identity(), ReadIdentity(ROOM, "ann"))
-    assert where.startswith("spool@")
+    assert where.where.startswith("spool@")
     assert [*rest[:2], rest[2].participant_id] == [None, None, "ann"]
     assert rig.mode == "file"
     infos = of_level(lines, "INFO")
@@ -92,7 +92,7 @@ async def test_a_hanging_server_is_left_within_three_seconds(servers, rigs, line
     began = time.monotonic()
     (where,) = await rig.run(push())
     took_s = time.monotonic() - began
-    assert where.startswith("spool@")
+    assert where.where.startswith("spool@")
     assert 1.4 < took_s < 3
     assert rig.mode == "file"
     assert of_level(lines, "INFO") == [
@@ -116,7 +116,7 @@ async def test_a_server_that_is_away_at_the_start(servers, rigs):
     server.kill()
     rig = rigs(server)
     (where,) = await rig.run(push())
-    assert where.startswith("spool@")
+    assert where.where.startswith("spool@")
     assert rig.mode == "file"
 
 
@@ -154,7 +154,7 @@ async def test_a_wrong_password_is_one_error_that_says_what_to_fix(servers, rigs
     rig = rigs(server, login=Login(password=Secret("wrong")))
     for _ in range(5):
         (where,) = await rig.run(push())
-        assert where.startswith("spool@")
+        assert where.where.startswith("spool@")
     (error,) = of_level(lines, "ERROR")
     assert "REDIS_SHARED_SECRET" in error
     assert "wrong" not in error.lower().replace("wrongpass", "")
@@ -168,7 +168,7 @@ async def test_a_replica_is_left_and_its_ping_does_not_bring_it_back(servers, ri
     await rig.run(beat())
     rig.client().replicaof("127.0.0.1", redis_server.free_port())
     (where,) = await rig.run(push())
-    assert where.startswith("spool@")
+    assert where.where.startswith("spool@")
     assert rig.mode == "file"
     await anyio.sleep(await rig.store.tend())
     await rig.store.tend()
@@ -185,7 +185,7 @@ async def test_a_full_server_sends_messages_to_the_files_and_still_hands_out(ser
     rig.client().config_set("maxmemory", 1)
     for number in range(3):
         (where,) = await rig.run(push(f"m{number}"))
-        assert where.startswith("spool@")
+        assert where.where.startswith("spool@")
         await rig.run(LOOK)  # a success in between makes no second error
     (claim,) = await rig.run(NextMessage(QUEUE, "one", "a"))
     assert claim.source == "redis"

@@ -37,7 +37,7 @@ async def test_too_slow_a_server_costs_a_batch_its_deadline_and_is_kept(servers,
             slow.trickle(0.3)
             began = time.monotonic()
             (where,) = await rig.run(push())
-            assert where.startswith("spool@")
+            assert where.where.startswith("spool@")
             assert time.monotonic() - began < 3
         assert rig.mode == "redis"
 

@@ -177,7 +177,7 @@ async def test_an_outbox_that_cannot_be_written_sends_nothing(sender):
 
 async def test_a_message_that_was_spooled_is_known_until_redis_loses_it(server, sender):
     server.kill()
-    assert (await sender.send()).startswith("spool@")
+    assert (await sender.send()).where.startswith("spool@")
     await sender.tend(3)
     await server.start()
     await sender.rig.back()  # the forwarder has brought it to Redis

@@ -186,8 +186,9 @@ async def test_a_redis_that_fails_in_the_middle_leaves_it_to_the_files(servers, 
     rig = rigs(server)
     assert await rig.run(push("a")) == ["redis"]  # now it is known that nobody serves it
     server.kill()
-    (where,) = await rig.run(push("b"))
-    assert where.startswith("spool@")
+    (spooled,) = await rig.run(push("b"))
+    assert spooled.where.startswith("spool@")
+    assert spooled.reason.startswith("Redis")
     assert (len(rig.waiting()), len(rig.forwarded())) == (1, 1)  # so it will be forwarded
     assert rig.store._placement._known == {}
 
@@ -202,8 +203,9 @@ async def test_one_of_two_that_took_it_is_enough(servers, rigs):
 async def test_a_full_redis_leaves_what_is_served_nowhere_to_the_spool(servers, rigs):
     rig = rigs(await servers())
     rig.client().config_set("maxmemory", 1)
-    (where,) = await rig.run(push())
-    assert where.startswith("spool@")
+    (spooled,) = await rig.run(push())
+    assert spooled.where.startswith("spool@")
+    assert "OOM" in spooled.reason
     assert places(rig) == (0, 1, 0)
 
 
@@ -226,9 +228,10 @@ async def test_who_sends_once_uses_the_spool_only_for_who_is_here(servers, rigs)
     server.kill()
     await rig.run(LOOK)
     here, refused = await rig.run(PushMessage(QUEUE, "c", b'{"message":"hi"}', elsewhere=False), there)
-    assert here.startswith("spool@")
+    assert here.where.startswith("spool@")
     assert isinstance(refused, StoreUnavailable)
-    assert str(refused) == "Redis is away, and nobody serves bot there on this host"
+    assert str(refused).startswith("Redis is away: ")
+    assert str(refused).endswith(", and nobody serves bot there on this host")
 
 
 @pytest.mark.parametrize(("served", "expected"), [("redis", (1, 0)), ("files", (0, 1)), ("nowhere", (1, 1))])

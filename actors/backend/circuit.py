@@ -91,9 +91,14 @@ class Circuit:
         """The breaker's state."""
         return self.breaker.state
 
+    @property
+    def told(self) -> str:
+        """Why Redis was left last, and what somebody should do about it."""
+        return f"{self.reason.removesuffix('.')}: {self.remedy}" if self.remedy else self.reason
+
     def away(self) -> StoreAway:
         """Return what a command ends with that only Redis could have carried out."""
-        return StoreAway(f"Redis is away: {self.reason}")
+        return StoreAway(f"Redis is away: {self.told}")
 
     def deadline(self) -> float:
         """Return when a batch that begins now ends at the latest, in seconds of `anyio.current_time`."""

@@ -22,7 +22,7 @@ from .handled import Handled
 from .link import Command as LinkCommand
 from .merging import merge, settles
 from .operations import Operations
-from .placement import Placement, copy_of, for_redis
+from .placement import Placement, copy_of, for_redis, in_place_of
 from .redis import RedisStore
 from .replay import Replay
 from .routing import Route, falls_back, route_of
@@ -177,8 +177,7 @@ class FailoverStore:
             await anyio.to_thread.run_sync(self._files.close, abandon_on_cancel=True)
 
     def _reason(self) -> str:
-        circuit = self._circuit
-        return "" if circuit.state == "closed" else ": ".join(filter(None, (circuit.reason, circuit.remedy)))
+        return "" if self._circuit.state == "closed" else self._circuit.told
 
     def _lost_redis(self) -> None:
         self._replay.lose()
@@ -238,8 +237,9 @@ class FailoverStore:
             return self._circuit.away() if _is_away(answer) and self._circuit.state != "closed" else answer
         if route is Route.BOTH or (route is Route.LATER_FILES and not _is_away(answer)):
             return merge(command, answer, by_files[place])
-        # Of a pair it is enough that Redis has it.
-        return answer if route is Route.PAIR and not _is_away(answer) else by_files[place]
+        if route is Route.PAIR and not _is_away(answer):
+            return answer  # it is enough that Redis has it
+        return in_place_of(answer, command, by_files[place])
 
     async def _ask_files(
         self, commands: Sequence[Command], places: list[int], answers: dict[int, Any], began: float

@@ -148,7 +148,7 @@ class FileStore:
     def _push(self, command: PushMessage) -> str:
         anywhere = command.elsewhere or command.forwarded or not self._beside_redis
         if not anywhere and not self._is_served(IsServed(command.queue)):
-            raise StoreUnavailable(f"Redis is away, and nobody serves {command.queue} on this host")
+            raise StoreUnavailable(f"nobody serves {command.queue} on this host")
         return self.spool.push(command)
 
     def _is_served(self, command: IsServed) -> bool:

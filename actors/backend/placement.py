@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from botvisor.errors import StoreUnavailable
+from botvisor.receipt import Spooled
 from botvisor.store import Command, IsServed, PushControl, PushMessage, Queue
 
 from .routing import Route
@@ -102,6 +104,21 @@ def copy_of(command: Command) -> Command:
     if isinstance(command, (PushControl, PushMessage)):
         return msgspec.structs.replace(command, forwarded=True)
     return command
+
+
+def in_place_of(redis: Any, command: Command, files: Any) -> Any:
+    """Return what a command ends with that the files carried out: if Redis could not, a sender is told so.
+
+    Args:
+        redis: Redis's answer, an error; None if it was not asked.
+        command: the command.
+        files: that of the files.
+    """
+    if not isinstance(command, PushMessage) or redis is None:
+        return files
+    if isinstance(files, StoreUnavailable):
+        return StoreUnavailable(f"{redis}, and {files}")
+    return files if isinstance(files, Exception) else Spooled(files, str(redis))
 
 
 def _target(command: Command) -> Queue:

@@ -39,7 +39,7 @@ examples:
 
 With --json: {id, bot_id, room_url, state, where, stored_ms, delivered_ms, handled_ms}, times in ms
 since it was sent; with --all a list of these. Exit codes: 0 the awaited state was reached; 1 it was not
-sent; 3 Redis is away, and only this host's spool has it; 4 it was not handled in time.
+sent; 3 Redis did not take it, and only this host's spool has it; 4 it was not handled in time.
 """
 
 
@@ -78,7 +78,6 @@ async def send(options: Namespace, settings: Settings) -> int:
             if not targets:
                 complain("no live bots: nobody was sent anything")
         sent = await _send_all(client, targets, text, options)
-        away = client.away() is not None
     receipts = [each for each in sent if isinstance(each, Receipt)]
     for error in sent:
         if isinstance(error, Exception):
@@ -93,7 +92,7 @@ async def send(options: Namespace, settings: Settings) -> int:
         say_json(documents[0])
     if len(receipts) < len(sent):
         return FAILED
-    return _code(receipts, away=away, waited=options.wait is not None)
+    return _code(receipts, waited=options.wait is not None)
 
 
 def _read(options: Namespace) -> tuple[list[str], str]:
@@ -176,12 +175,15 @@ def _text(receipt: Receipt) -> str:
     return f"{receipt.id} {' → '.join(steps)} ({receipt.where})"
 
 
-def _code(receipts: Sequence[Receipt], *, away: bool, waited: bool) -> int:
-    if waited:
-        return DONE if all(receipt.state == "handled" for receipt in receipts) else NOT_REACHED
-    spooled = [receipt for receipt in receipts if receipt.where.startswith("spool@")]
-    if away and spooled:  # otherwise their bots look there, and not on Redis
+def _code(receipts: Sequence[Receipt], *, waited: bool) -> int:
+    open_ = [receipt for receipt in receipts if not waited or receipt.state != "handled"]
+    spooled = [receipt for receipt in open_ if receipt.fallback]
+    if spooled:
         what = "the message" if len(receipts) == 1 else f"{len(spooled)} of {len(receipts)} messages"
-        complain(f"Redis is away: only {spooled[0].where} has {what}")
-        return SPOOLED
-    return DONE
+        complain(
+            f"only {spooled[0].where} has {what} ({spooled[0].fallback}); a bot or a client that runs on this "
+            "host brings it to Redis later"
+        )
+    if waited:
+        return NOT_REACHED if open_ else DONE
+    return SPOOLED if spooled else DONE

@@ -17,6 +17,7 @@ from botvisor.identities import new_identity
 from botvisor.logs import via
 from botvisor.messages import compose_message
 from botvisor.process import new_instance
+from botvisor.receipt import placed
 from botvisor.store import (
     CleanUpIdentities,
     Command,
@@ -175,7 +176,7 @@ class RedisClient:
             token=f"{self._random.getrandbits(32):08x}",
         )
         try:
-            where = await self._ask(PushMessage(queue, message_id, raw))
+            where, _ = placed(await self._ask(PushMessage(queue, message_id, raw)))
         except StoreError as error:
             self._log.error("admin", f"Could not send an admin message to {queue.kind} {target}: {error}")
             raise NotStored(target, str(error)) from error

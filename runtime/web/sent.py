@@ -72,14 +72,12 @@ class Sent:
 
     Args:
         client: sends them.
-        uses_redis: whether what only this host's files have took a detour.
         on_news: called when there is news.
         sender: the sender's name, as bots are told.
     """
 
-    def __init__(self, client: Client, on_news: Callable[[], None], *, uses_redis: bool, sender: str) -> None:
+    def __init__(self, client: Client, on_news: Callable[[], None], *, sender: str) -> None:
         self._client = client
-        self._uses_redis = uses_redis
         self._on_news = on_news
         self._sender = sender
         self._posted: deque[Posted] = deque(maxlen=_KEPT)
@@ -97,7 +95,7 @@ class Sent:
             MalformedMessage: it is over 1 MiB.
         """
         receipt = await self._client.send(bot_id, text, mode=mode, durable=durable, sender_name=self._sender)
-        posted = Posted(receipt, text, self._note(receipt))
+        posted = Posted(receipt, text, _note(receipt))
         self._posted.append(posted)
         self._more.set()
         self._tell(bot_id)
@@ -128,7 +126,9 @@ class Sent:
         self._editions[bot_id] += 1
         self._on_news()
 
-    def _note(self, receipt: Receipt) -> str:
-        if self._uses_redis and receipt.where.startswith("spool@"):
-            return f"Redis is away: only {receipt.where} has it, and passes it on once Redis answers again"
+
+def _note(receipt: Receipt) -> str:
+    """Return what else the sender should know."""
+    if not receipt.fallback:
         return ""
+    return f"only {receipt.where} has it, and passes it on later ({receipt.fallback})"

@@ -74,7 +74,7 @@ class Watch:
         self._watched: Counter[str] = Counter()
         self._letters: dict[str, Letters] = {}
         self.board = Board()
-        self.sent = Sent(client, self._tell, uses_redis=settings.use_redis, sender=sender)
+        self.sent = Sent(client, self._tell, sender=sender)
         self.news = anyio.Event()
         self.looked = False
         self.closed = False
