@@ -181,8 +181,8 @@ def _code(receipts: Sequence[Receipt], *, waited: bool) -> int:
     if spooled:
         what = "the message" if len(receipts) == 1 else f"{len(spooled)} of {len(receipts)} messages"
         complain(
-            f"only {spooled[0].where} has {what} ({spooled[0].fallback}); a bot or a client that runs on this "
-            "host brings it to Redis later"
+            f"only {spooled[0].where} has {what} ({spooled[0].fallback}); a bot or a client that runs on "
+            "this host brings it to Redis later"
         )
     if waited:
         return NOT_REACHED if open_ else DONE
