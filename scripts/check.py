@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -60,13 +61,19 @@ def length() -> bool:
     return fits
 
 
+def site() -> bool:
+    """The documentation builds; a link that leads nowhere is an error."""
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"  # the theme's news about another program
+    return ran("-m", "mkdocs", "build", "--strict")
+
+
 def wheel() -> bool:
     """Build the release files from a clean export and try the wheel beside a bot's own modules."""
     return ran(str(ROOT / "scripts" / "check_wheel.py"))
 
 
 STEPS: dict[str, Callable[[], bool]] = {
-    step.__name__: step for step in (lint, format, types, typing, layers, length, wheel)
+    step.__name__: step for step in (lint, format, types, typing, layers, length, site, wheel)
 }
 
 

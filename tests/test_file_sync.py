@@ -1,6 +1,7 @@
 """What is called stored survives a loss of power: the order in which files reach the disk."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,8 @@ class Disk:
 
         def watched_fsync(fd):
             fsync(fd)
-            path = os.readlink(f"/proc/self/fd/{fd}")
-            self.calls.append(("fsync", path, os.fstat(fd).st_size if os.path.isfile(path) else None))
+            path = Path(f"/proc/self/fd/{fd}").readlink()
+            self.calls.append(("fsync", str(path), path.stat().st_size if path.is_file() else None))
 
         def watched(name, call):
             def moves(source, target, **more):

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         code = _run(options)
         sys.stdout.flush()
@@ -101,19 +101,20 @@ def _holds_password(url: str) -> bool:
         return False  # what is wrong with it is told by the settings
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line; its parts know their commands."""
+    top = argparse.ArgumentParser(
         prog="botvisor",
         description="See the bots that run, send them messages, mend what is wrong, and stop them.",
         epilog=_EPILOG,
         formatter_class=Help,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    add_redis_url(parser)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    add_redis_url(top)
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
     for module in _COMMANDS:
         module.add(commands)
-    return parser
+    return top
 
 
 class _Version(argparse.Action):
