@@ -244,7 +244,12 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="./scripts/bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="./scripts/bench",
+        description=__doc__,
+        epilog="./scripts/bench fleet measures `botvisor ps`, "
+        "./scripts/bench watchdog what watching the event loop costs.",
+    )
     parser.add_argument("--callers", default="1,10,100,1000", help="such as 1,100")
     parser.add_argument("--rounds", type=int, default=9, help="of each contender at each number of callers")
     parser.add_argument("--seconds", type=float, default=1.0, help="a round's length")
