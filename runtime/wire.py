@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from urllib.parse import unquote
 
 from botvisor.config.rules import valid_bot_id as valid_bot_id
 
@@ -67,6 +68,10 @@ DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
 _UNSAFE_IN_ID = re.compile(r"[^A-Za-z0-9._]")
+# A percent sign stands for itself nowhere, so two of them begin no percent-encoded id.
+_LONG_ID = "%%"
+_MAX_ENCODED_ID = 128 + len(_LONG_ID)  # room is left for what else stands in a file's name
+_SHORTEN, _LENGTHEN = str.maketrans(":-", "+="), str.maketrans("+=", ":-")
 
 
 # Redis, shared with older programs.
@@ -164,11 +169,24 @@ def identity_channel(room_url: str) -> str:
 def encode_id(bot_id: str) -> str:
     """Return an id as it stands in file names: UTF-8, percent-encoded but for ``A-Za-z0-9._``.
 
-    The dash is encoded too, because in a file's name the first dash after the id ends it.
+    The dash is encoded too, because in a file's name the first dash after the id ends it. A bot's id that
+    would be longer than 130 bytes then is ``%%`` and the id itself, with ``+`` for ``:`` and ``=`` for ``-``.
     """
-    return _UNSAFE_IN_ID.sub(
+    encoded = _UNSAFE_IN_ID.sub(
         lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")), bot_id
     )
+    if len(encoded) > _MAX_ENCODED_ID and valid_bot_id(bot_id):
+        return _LONG_ID + bot_id.translate(_SHORTEN)
+    return encoded
+
+
+def decode_id(name: str) -> str:
+    """Return the id that stands so in a file's name: `encode_id` the other way round."""
+    if name.startswith(_LONG_ID):
+        bot_id = name.removeprefix(_LONG_ID).translate(_LENGTHEN)
+        if encode_id(bot_id) == name:
+            return bot_id
+    return unquote(name)
 
 
 def admin_prefix(bot_id: str) -> str:

@@ -181,7 +181,10 @@ async def test_a_damaged_identity_is_not_read_and_can_be_written_again(files):
     assert await files.ask(ReadIdentity(ROOM, "ann")) is not None
 
 
-@pytest.mark.parametrize("bot_id", [".", "..", "a..b", ":" * 40, "-"])
+LONG = ["-:" * 64, "a-" * 64, ":" * 127 + "a", "." * 128, "a" * 126 + "-:"]
+
+
+@pytest.mark.parametrize("bot_id", [".", "..", "a..b", ":" * 40, "-", *LONG])
 async def test_any_bot_id_has_its_queue(files, bot_id):
     queue = Queue("bot", bot_id)
     await files.push("m", queue=queue)

@@ -54,12 +54,13 @@ async def test_messages_for_rooms_and_controls_find_their_way(servers, rigs):
             push("b", Queue("pre-spawn", ROOM)),
             PushControl("4711", "c", b'{"v": 1, "id": "c", "command": "stop"}'),
             push("d", Queue("bot", "a-b:c")),
+            push("e", Queue("bot", "-:" * 64)),
         ]
     )
     await rig.store.tend()
     client = rig.client()
-    keys = (f"admin:queue:{ROOM}", f"admin:queue:pre-spawn:{ROOM}", "admin:queue:a-b:c")
-    assert [client.llen(key) for key in keys] == [1, 1, 1]
+    rooms = (f"admin:queue:{ROOM}", f"admin:queue:pre-spawn:{ROOM}")
+    assert [client.llen(key) for key in (*rooms, "admin:queue:a-b:c", "admin:queue:" + "-:" * 64)] == [1] * 4
     assert client.llen("admin:ctl:{admin:queue:4711}") == 1
     assert rig.waiting() == []
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings, strategies
 
 from botvisor import message_forms, wire
 from botvisor.config import load_settings
@@ -230,6 +231,22 @@ def test_an_id_in_a_file_name_holds_no_dash():
 
 def test_ids_that_begin_alike_have_separate_files():
     assert not wire.admin_prefix("12-3").startswith(wire.admin_prefix("12"))
+
+
+@settings(max_examples=200)
+@given(strategies.from_regex(r"[A-Za-z0-9._:-]{1,128}|[:-]{100,128}", fullmatch=True))
+def test_any_bot_id_is_told_by_its_file_names_and_leaves_room_in_them(bot_id):
+    encoded = wire.encode_id(bot_id)
+    assert wire.decode_id(encoded) == bot_id
+    assert len(encoded) <= 130
+    assert "-" not in encoded
+
+
+def test_only_an_id_that_would_be_too_long_is_written_otherwise():
+    assert wire.encode_id("x" * 127 + "-") == "x" * 127 + "%2D"
+    assert wire.encode_id(":" * 43) == "%3A" * 43
+    assert wire.encode_id("-:" * 22) == "%%" + "=+" * 22
+    assert wire.decode_id("%%a+b") == "%%a+b"  # nobody's: it would not be written so
 
 
 @pytest.mark.parametrize("sender", [".", "..", "../../etc", "a/b", "\0", "é", "\ud800"])

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from urllib.parse import unquote
 
 from botvisor.errors import MalformedMessage
 from botvisor.heartbeat import Heartbeat, from_json, to_json
 from botvisor.liveness import ENDED, age_s
 from botvisor.mending import Dump, ForgetBot, ListDumps
 from botvisor.store import ListHeartbeats, Queue, ReadHeartbeat, WriteHeartbeat
-from botvisor.wire import HEARTBEAT_TTL_S, MAX_MESSAGE_BYTES, STACK_SUFFIX, heartbeat_file, stack_file
+from botvisor.wire import (
+    HEARTBEAT_TTL_S,
+    MAX_MESSAGE_BYTES,
+    STACK_SUFFIX,
+    decode_id,
+    heartbeat_file,
+    stack_file,
+)
 
 from .directory import Directory
 from .private_file import UnsafeFile
@@ -69,7 +75,7 @@ class HeartbeatFiles:
                     content = self.directory.read(name, MAX_MESSAGE_BYTES)
                     if content is not None and content.raw:
                         text = content.raw.decode(errors="replace")
-                        bot_id = unquote(name.removesuffix(STACK_SUFFIX))
+                        bot_id = decode_id(name.removesuffix(STACK_SUFFIX))
                         found.append(Dump(bot_id, text, content.stat.st_mtime))
         return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote
 
 import msgspec
 
@@ -12,7 +11,7 @@ from botvisor.errors import MalformedMessage
 from botvisor.message_forms import parse_object, read_id, read_room
 from botvisor.room import canonical_room
 from botvisor.store import PushControl, PushMessage, Queue, QueueKind
-from botvisor.wire import MAX_MESSAGE_BYTES
+from botvisor.wire import MAX_MESSAGE_BYTES, decode_id
 
 from .private_file import UnsafeFile
 from .spool import Spool
@@ -75,7 +74,7 @@ def read_parcel(spool: Spool, name: str) -> Parcel | None:
             return None
     prefix = prefix_of(name) or ""
     if by_id := _BY_ID.fullmatch(prefix):
-        bot_id = unquote(by_id[2])
+        bot_id = decode_id(by_id[2])
         if by_id[1] == "ctl":
             return Parcel(name, PushControl(bot_id, known_by, raw), (), named, written_ns)
         queue = Queue("bot", bot_id)
@@ -93,7 +92,7 @@ def read_parcel(spool: Spool, name: str) -> Parcel | None:
 def lock_of(prefix: str) -> str:
     """Return the name of the lock that is held by whoever serves the files whose names begin so."""
     by_id = _BY_ID.fullmatch(prefix)
-    return f"{directory_name(unquote(by_id[2])) if by_id else prefix.removesuffix('-')}.lock"
+    return f"{directory_name(decode_id(by_id[2])) if by_id else prefix.removesuffix('-')}.lock"
 
 
 def _room_queue(spool: Spool, prefix: str, room: str) -> Queue | None:

@@ -95,7 +95,7 @@ def original_name(name: str) -> str:
 def directory_name(bot_id: str) -> str:
     """Return an id as the name of a directory: ``.`` and ``..`` are ids, but they are taken there."""
     name = encode_id(bot_id)
-    return name if name.strip(".") else name.replace(".", "%2E")
+    return name if name.strip(".") else name.replace(".", "%2E", 1)
 
 
 def new_name(prefix: str, message_id: str, now_ms: int, sequence: int) -> str:

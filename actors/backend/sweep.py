@@ -36,9 +36,9 @@ from .spool_names import prefix_of
 
 # For each directory; the rest is for the next time, so that no batch waits for a hundred thousand files.
 _BUDGET_S = 0.25
-_HEARTBEAT = re.compile(r"[A-Za-z0-9._%]+\.(json|stack)")
-_LOCK = re.compile(r"[A-Za-z0-9._%-]+\.lock")
-_ACKS = re.compile(r"[A-Za-z0-9._%]+\.acks")
+_HEARTBEAT = re.compile(r"[A-Za-z0-9._%+=]+\.(json|stack)")
+_LOCK = re.compile(r"[A-Za-z0-9._%+=-]+\.lock")
+_ACKS = re.compile(r"[A-Za-z0-9._%+=]+\.acks")
 _ROOM = re.compile(r"[0-9a-f]{64}")
 _IDENTITY = re.compile(r"[0-9a-f]{64}\.json")
 
