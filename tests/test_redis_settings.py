@@ -6,7 +6,8 @@ import anyio
 import pytest
 import redis
 
-from botvisor.actors.backend import circuit
+from botvisor.actors.backend import circuit, failover
+from botvisor.actors.backend.breaker import SILENCE_S
 from botvisor.config import load_settings
 from botvisor.testing import open_proxy
 
@@ -94,8 +95,8 @@ async def test_a_bot_speaks_tls_with_a_private_authority_a_certificate_and_a_pas
     assert "secret" not in bot.stderr
 
 
-def test_a_quiet_link_is_asked_every_thirty_seconds():
-    assert circuit.IDLE_S == 30
+def test_a_quiet_link_that_died_is_known_within_thirty_seconds():
+    assert circuit.IDLE_S + failover.FORWARD_EVERY_S + SILENCE_S <= 30
 
 
 def test_connecting_and_commands_have_the_guides_five_seconds():

@@ -27,7 +27,7 @@ ATTEMPTS = 3
 DEADLINE_S = 2.0
 BACKOFF_MIN_S = 0.05
 BACKOFF_MAX_S = 0.5
-IDLE_S = 30.0
+IDLE_S = 20.0  # looked at every 5 s, and 1.5 s of silence: that a link has died is known within 30 s
 COMPLAIN_AGAIN_S = 300.0  # after so long without it, a complaint is a new one
 
 _FILES_SHARE = 0.125  # of the deadline: what fails on Redis is to be carried out on the files yet
@@ -191,7 +191,7 @@ class Circuit:
         self._log.debug("client", f"Probe of {took_ms:.1f} ms: {then}")
 
     async def keep_alive(self) -> None:
-        """See, after half a minute of quiet, whether the link is still there: before a caller does."""
+        """See, after a while of quiet, whether the link is still there: before a caller does."""
         link = self._redis.link
         if self.state == "closed" and link is not None and link.quiet_s() >= IDLE_S:
             await self._ping()
@@ -205,11 +205,14 @@ class Circuit:
         self._move(recovered(self.breaker, generation=generation, now=self._clock()), None)
 
     async def watch(self) -> None:
-        """Give batches that make progress their whole time: without this, each has 1.5 s. Never returns."""
+        """Give batches that make progress, or wait for one that does, their whole time. Never returns.
+
+        Without this, each has 1.5 s.
+        """
         while True:
             await anyio.sleep(_WATCH_S)
             link = self._redis.link
-            if link is not None and link.heard and not link.broken:
+            if link is not None and not link.broken:
                 silent_at = anyio.current_time() - link.quiet_s() + SILENCE_S + _MARGIN_S
                 for scope, latest in self._running.items():
                     scope.deadline = max(scope.deadline, min(latest, silent_at))

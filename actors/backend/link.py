@@ -27,6 +27,7 @@ from .redis_stream import LOST, connect, reason_of
 
 CLOSE_S = 1.0
 
+_OWED_LIMIT = 10_000  # replies that nobody waits for
 _CHUNK = 65_536
 _NO_CERTIFICATE = " once TLS was agreed on: if the server asks for certificates, set REDIS_TLS_CERT_FILE"
 _NOTHING = object()  # what the reader returns until a reply is whole; None is a reply
@@ -63,8 +64,9 @@ class Fence(msgspec.Struct, frozen=True):
 class Link:
     """A connection that is logged in and ready. Get one from `open`.
 
-    One batch at a time. What ends a batch early, be it an I/O error, a reply that cannot be parsed or a
-    cancellation, ends the link: no reply of one batch is ever read as another's.
+    One batch at a time. An I/O error, a reply that cannot be parsed, or a cancellation while a batch is being
+    sent ends the link. What a cancelled batch that was sent is still owed is passed over when it comes: no
+    reply of one batch is ever read as another's.
 
     Args:
         stream: a byte stream, connected.
@@ -86,6 +88,7 @@ class Link:
         self._stream = stream
         self._reader = hiredis.Reader(replyError=ErrorReply, notEnoughData=_NOTHING)
         self._busy = False
+        self._owed = 0  # replies of batches that were cancelled
         self._sent_at = self.last_byte_at
         self._clock_offset_s = time.time() - time.monotonic()
 
@@ -183,10 +186,15 @@ class Link:
         if not commands:
             return
         self._busy, self.heard, self._sent_at = True, False, time.monotonic()
+        sent = False
         try:
             await self._stream.send(data)
+            sent = True
             await self._receive(count, replies)
         except BaseException as error:
+            if sent and not isinstance(error, Exception) and self._owed < _OWED_LIMIT:
+                self._owed += count - len(replies)
+                raise
             await self.aclose()
             if isinstance(error, (*LOST, hiredis.HiredisError)):
                 raise LinkLost(self.address, reason_of(error)) from error
@@ -202,7 +210,10 @@ class Link:
             self.last_byte_at = time.monotonic()
             feed(chunk)
             while (reply := gets()) is not _NOTHING:
-                replies.append(reply)
+                if self._owed:
+                    self._owed -= 1
+                else:
+                    replies.append(reply)
         if len(replies) > count or self._reader.has_data():
             raise hiredis.ProtocolError("more replies than commands")
 
