@@ -146,3 +146,17 @@ async def kept(servers, tmp_path):
     place = Place(await servers("appendonly yes", "appendfsync always"), tmp_path)
     yield place
     place.redis.close()
+
+
+@pytest.fixture
+async def places(servers, tmp_path):
+    """Make a `Place` with a server that is set up so: ``await places(*lines, name=None)``."""
+    made = []
+
+    async def make(*lines, **how):
+        made.append(Place(await servers(*lines, **how), tmp_path))
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.redis.close()
