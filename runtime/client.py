@@ -178,8 +178,15 @@ class Client(Observer):
         return found
 
     async def drop(self, target: str | Queue, message: QueuedMessage) -> bool:
-        """Delete a message that waits or was given up; see `requeue` for the parameters and the result."""
-        found: bool = await self._ask(DropMessage(self._holder(target, message), message.entry))
+        """Delete a message that waits or was given up, and this host's copy of it.
+
+        See `requeue` for the parameters, the result and the errors.
+        """
+        holder = self._holder(target, message)
+        found: bool = await self._ask(DropMessage(holder, message.entry))
+        here = msgspec.structs.replace(holder, store="file")
+        for copy in await self._copies(holder, message):
+            await self._ask(DropMessage(here, copy.entry))
         return found
 
     async def control(self, bot_id: str, command: ControlCommand, **arguments: Any) -> str:

@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
+from botvisor.actors.backend.spool_names import is_forwarded
 from botvisor.config import Settings
 
 from . import bot_id, liveness
@@ -13,6 +16,7 @@ from .blocked import with_dumps
 from .errors import ActorError, StoreError, StoreUnavailable
 from .heartbeat import Heartbeat
 from .mending import Dump, ListDumps
+from .message_forms import known_by
 from .ref import Ref
 from .store import (
     Command,
@@ -22,6 +26,7 @@ from .store import (
     Queue,
     QueuedMessage,
     ReadHeartbeat,
+    ReadReceipt,
 )
 from .target import bot_only, queue_of
 
@@ -108,7 +113,31 @@ class Observer:
         elif (heartbeat := await self._ask(ReadHeartbeat(target))) is not None:
             queues = bot_id.queues(liveness.owner(heartbeat), heartbeat.room_url, self._settings)
         found = [(each, message) for each in queues for message in await self._list(each)]
-        return sorted(found, key=lambda pair: pair[1].stored_at)
+        on_redis = {known_by(each.raw, each.name) for _, each in found if each.store == "redis"}
+        kept = [
+            (each, message)
+            for each, message in found
+            if not is_forwarded(message.entry) or await self._is_needed(each, message, on_redis)
+        ]
+        return sorted(kept, key=lambda pair: pair[1].stored_at)
+
+    async def _copies(self, holder: Queue, message: QueuedMessage) -> list[QueuedMessage]:
+        """Return the copies that this host's spool has of a message on Redis, for bots that keep to files."""
+        if holder.store != "redis" or not self._settings.file_fallback:
+            return []
+        found = await self._ask(ListMessages(msgspec.structs.replace(holder, store="file")))
+        message_id = known_by(message.raw, message.name)
+        return [
+            each for each in found if is_forwarded(each.entry) and known_by(each.raw, each.name) == message_id
+        ]
+
+    async def _is_needed(self, queue: Queue, copy: QueuedMessage, on_redis: set[str]) -> bool:
+        """Return whether a spool's copy of what Redis was given is all there is of a message."""
+        message_id = known_by(copy.raw, copy.name)
+        if message_id in on_redis:
+            return False
+        # It goes a little later than its message, which may have been handled.
+        return await self._ask(ReadReceipt(msgspec.structs.replace(queue, store=""), message_id)) != "handled"
 
     async def _list(self, queue: Queue) -> list[QueuedMessage]:
         try:

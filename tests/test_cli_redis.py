@@ -13,6 +13,7 @@ from botvisor.store import AcquireLease, BuryMessage, NextMessage, PushMessage, 
 
 from . import cli_rig, redis_server, redis_world
 from .redis_server import free_port
+from .store_worlds import done_with
 
 command = cli_rig.command
 servers = redis_server.servers
@@ -142,6 +143,25 @@ async def test_dead_letters_of_all_queues_are_shown_put_back_and_dropped(world, 
         '{"target":"ada","dropped":["m0"],"failed":[]}\n'
     )
     assert [each["state"] for each in json.loads((await run("inbox", "ada", "--json"))[1])] == ["queued"]
+
+
+async def test_a_message_of_which_the_spool_has_a_copy_is_shown_once_and_dropped_from_both(
+    world, run, tmp_path
+):
+    words = {"reason": "SIGTERM", "exit": "returned"}
+    await write(world, beat("ada", status="stopped", epitaph=words))  # so what is sent goes to both
+    env, spool = env_of(world.server), tmp_path / "admin_message"
+    ids = [json.loads((await run("send", "ada", text, "--json", **env))[1])["id"] for text in ("one", "two")]
+    assert len(list(spool.glob("admin-ada-*.json"))) == 2
+    assert [each["id"] for each in json.loads((await run("inbox", "ada", "--json"))[1])] == ids
+    assert "2 messages wait for it" in (await run("why", "ada"))[1]
+    assert (await run("inbox", "ada", "drop", ids[0]))[:2] == (0, "dropped 1 message\n")
+    assert len(list(spool.glob("admin-ada-*.json"))) == 1
+    await world.lease(own("ada", "i"), Queue("bot", "ada"))
+    claim = await world.take(instance="i", queue=Queue("bot", "ada"))
+    await world.take(done_with(claim), instance="i", queue=Queue("bot", "ada"))
+    assert (await run("inbox", "ada", "--json"))[1] == "[]\n"  # the copy is there yet
+    assert len(list(spool.glob("admin-ada-*.json"))) == 1
 
 
 async def test_without_redis_this_hosts_files_are_shown_and_it_is_said(run):
