@@ -127,11 +127,11 @@ def test_what_is_left_of_ended_bots_is_deleted_and_nothing_of_others(command, wr
     stack = killed.with_name(stack_file("killed"))
     stack.write_text("a stack")
     command("send", "ada", "this waits")
-    assert "2 bots that ended would be forgotten" in command("clean", "--dry-run")[1]
+    assert "would forget 2 bots that ended" in command("clean", "--dry-run")[1]
     assert killed.exists()
     code, out, err = command("clean", "--json")
     assert (code, err, json.loads(out)) == (0, "", {"bots": ["killed", "stopped"], "expired": 0})
     assert not any(path.exists() for path in (killed, stopped, stack))
     assert all(path.exists() for path in kept)
     assert len(list((tmp_path / "admin_message").glob("admin-*.json"))) == 1
-    assert command("clean")[1] == "0 bots that ended forgotten, 0 expired files deleted\n"
+    assert command("clean")[1] == "forgot 0 bots that ended, deleted 0 expired files\n"

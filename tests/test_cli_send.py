@@ -118,7 +118,12 @@ async def test_a_bot_that_keeps_to_files_is_reached_while_redis_is_there(command
 
 
 def test_a_message_that_was_awaited_in_vain_ends_with_4_wherever_it_is(command, away):
-    assert command("send", "ada", "hello", "--spool", "--wait", "0.1", **away)[0] == 4
+    code, _, err = command("send", "ada", "hello", "--spool", "--wait", "0.1", **away)
+    assert (code, err.splitlines()[-1]) == (4, "botvisor: not handled within 0.1 s: the message")
+    assert command("send", "ada", "hello", "--wait", "0.1", USE_REDIS="false")[::2] == (
+        4,
+        "botvisor: not handled within 0.1 s: the message\n",
+    )
 
 
 def test_what_cannot_be_durable_is_not_sent(command, away):

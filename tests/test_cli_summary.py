@@ -26,8 +26,8 @@ def test_a_healthy_bot():
     )
     assert since_s(seen) == 60
     assert summary(seen) == (
-        "ada (process 4711 on h) is healthy, and has been for 1m00s. It runs for 2m00s, serves https://x/ "
-        "and has 1 participant."
+        "ada (process 4711 on h) is healthy, and has been for 1m00s. It has run for 2m00s, serves "
+        "https://x/ and has 1 participant."
     )
     assert where(seen) is None
 

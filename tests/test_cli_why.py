@@ -143,4 +143,4 @@ def test_where_a_healthy_bots_tasks_stand_is_asked(command, start):
 def test_a_bot_that_nobody_knows(command):
     code, out, err = command("why", "nobody", "--json")
     assert (code, out) == (1, "")
-    assert err == "botvisor: no bot nobody is known here: `botvisor ps --all` lists those that are\n"
+    assert err == "botvisor: no bot nobody is known: `botvisor ps --all` lists those that are\n"

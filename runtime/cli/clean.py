@@ -67,11 +67,9 @@ async def clean(options: Namespace, settings: Settings) -> int:
             [beat.bot_id, liveness.status(beat, settings.heartbeat_stale_s), beat.timestamp] for beat in ended
         ]
         say(show(["BOT", "STATUS", "LAST HEARD OF"], rows))
-    did = "would be forgotten" if options.dry_run else "forgotten"
-    say(
-        f"{len(ended)} bots that ended {did}"
-        + ("" if options.dry_run else f", {expired} expired files deleted")
-    )
+    bots = f"{len(ended)} bot{'' if len(ended) == 1 else 's'} that ended"
+    files = f"{expired} expired file{'' if expired == 1 else 's'}"
+    say(f"would forget {bots}" if options.dry_run else f"forgot {bots}, deleted {files}")
     return 0
 
 

@@ -109,8 +109,9 @@ async def _redis(settings: Settings) -> list[Finding]:
     try:
         facts = await _facts(store)
     except RedisUnavailable as error:
+        reason = error.diagnosis.reason.removesuffix(".")
         remedy = error.diagnosis.remedy or f"is a server there? try: {_redis_cli(settings)} PING"
-        return [*found, Finding("server", "problem", f"{endpoint.address}: {error.diagnosis.reason}", remedy)]
+        return [*found, Finding("server", "problem", f"{endpoint.address}: {reason}", remedy)]
     except (StoreError, TimeoutError) as error:
         text = f"{endpoint.address}: {error}" if str(error) else f"{endpoint.address} does not answer"
         return [*found, Finding("server", "problem", text, f"try: {_redis_cli(settings)} PING")]

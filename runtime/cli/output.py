@@ -67,6 +67,13 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
+def lag(value: float | None) -> str:
+    """Return a lag, given in milliseconds, as people read it; ``-`` when it is not known."""
+    if value is None:
+        return "-"
+    return f"{value:g}ms" if value < 1000 else duration(value / 1000)
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration as people write it, such as ``3m12s``; ``-`` when it is not known."""
     if seconds is None or seconds != seconds or seconds == float("inf"):

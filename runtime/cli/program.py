@@ -36,8 +36,8 @@ examples:
 Each command has a --help of its own. The settings come from the environment, as the bots' own do:
 docs/wire.md names BOT_HEARTBEAT_DIR, BOT_ADMIN_MESSAGE_DIR and all the others.
 
-Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 Redis is away, and only this
-host's spool has the message; 4 the awaited state was not reached; 130 interrupted.
+Exit codes: 0 done; 1 it could not be done; 2 the command line is wrong; 3 Redis did not take the
+message, and only this host's spool has it; 4 the awaited state was not reached; 130 interrupted.
 """
 
 

@@ -10,7 +10,7 @@ from botvisor.config import Settings
 
 from .arguments import add_command
 from .fleet import STATUSES, Filters, note_of, rows_of
-from .output import duration, say, say_json, warn_if_away
+from .output import duration, lag, say, say_json, warn_if_away
 from .table import show
 
 _EPILOG = """\
@@ -98,8 +98,8 @@ def _shown(name: str, value: Any) -> str:
         return str(len(value))
     if name in ("uptime_s", "last_seen_s"):
         return duration(value)
-    if name == "lag_ms" and value is not None:
-        return f"{value:g}ms"
+    if name == "lag_ms":
+        return lag(value)
     return "-" if value in (None, "") else str(value)
 
 

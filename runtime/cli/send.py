@@ -52,7 +52,12 @@ def add(commands: Any) -> None:
     one.add_argument("--room", metavar="ROOM", help="to the bot that serves this room, now or later")
     one.add_argument("--all", action="store_true", help="to every live bot, a message each")
     one.add_argument("--wait", type=seconds, metavar="S", help="wait up to S seconds for it to be handled")
-    one.add_argument("--mode", choices=["immediate", "queued"], default="queued", help="default: queued")
+    one.add_argument(
+        "--mode",
+        choices=["immediate", "queued"],
+        default="queued",
+        help="how urgent the bot is told that it is; default: queued",
+    )
     one.add_argument("--sender", metavar="NAME", help="who you are, as the bot is told")
     one.add_argument(
         "--durable",
@@ -92,7 +97,7 @@ async def send(options: Namespace, settings: Settings) -> int:
         say_json(documents[0])
     if len(receipts) < len(sent):
         return FAILED
-    return _code(receipts, waited=options.wait is not None)
+    return _code(receipts, options.wait)
 
 
 def _read(options: Namespace) -> tuple[list[str], str]:
@@ -103,7 +108,8 @@ def _read(options: Namespace) -> tuple[list[str], str]:
     expected = 1 if options.all or options.room is not None else 2
     if len(options.words) != expected:
         wanted = "only a TEXT" if expected == 1 else "BOT or ROOM, and a TEXT"
-        parser.error(f"expected {wanted}, got {len(options.words)} words: quote a text of several words")
+        got = f"{len(options.words)} word{'' if len(options.words) == 1 else 's'}"
+        parser.error(f"expected {wanted}, got {got}: quote a text of several words")
     *target, text = options.words
     if options.room is not None:
         if "/" not in options.room:
@@ -175,15 +181,24 @@ def _text(receipt: Receipt) -> str:
     return f"{receipt.id} {' → '.join(steps)} ({receipt.where})"
 
 
-def _code(receipts: Sequence[Receipt], *, waited: bool) -> int:
-    open_ = [receipt for receipt in receipts if not waited or receipt.state != "handled"]
-    spooled = [receipt for receipt in open_ if receipt.fallback]
+def _code(receipts: Sequence[Receipt], wait_s: float | None) -> int:
+    """Return the exit code, and say what led to it."""
+    unhandled = [receipt for receipt in receipts if receipt.state != "handled"]
+    spooled = [receipt for receipt in unhandled if receipt.fallback]
     if spooled:
-        what = "the message" if len(receipts) == 1 else f"{len(spooled)} of {len(receipts)} messages"
         complain(
-            f"only {spooled[0].where} has {what} ({spooled[0].fallback}); a bot or a client that runs on "
-            "this host brings it to Redis later"
+            f"only {spooled[0].where} has {_part(len(spooled), receipts)} ({spooled[0].fallback}); "
+            "a bot or a client that runs on this host brings it to Redis later"
         )
-    if waited:
-        return NOT_REACHED if open_ else DONE
-    return SPOOLED if spooled else DONE
+    if wait_s is None:
+        return SPOOLED if spooled else DONE
+    given_up = sum(receipt.state == "dead" for receipt in unhandled)
+    if given_up:
+        complain(f"given up, {_part(given_up, receipts)}: see `botvisor inbox`")
+    if len(unhandled) > given_up:
+        complain(f"not handled within {wait_s:g} s: {_part(len(unhandled) - given_up, receipts)}")
+    return NOT_REACHED if unhandled else DONE
+
+
+def _part(count: int, receipts: Sequence[Receipt]) -> str:
+    return "the message" if len(receipts) == 1 else f"{count} of {len(receipts)} messages"

@@ -158,7 +158,7 @@ def _life(sighting: Sighting) -> Iterator[str]:
     heartbeat, health = sighting.heartbeat, sighting.heartbeat.health
     facts = []
     if isinstance(up_s := health.get("uptime_s"), (int, float)):
-        facts.append(f"runs for {duration(up_s + sighting.age_s)}")
+        facts.append(f"has run for {duration(up_s + sighting.age_s)}")
     if heartbeat.room_url:
         facts.append(f"serves {heartbeat.room_url}")
     count = len(heartbeat.participants)
@@ -171,7 +171,7 @@ def _life(sighting: Sighting) -> Iterator[str]:
         and isinstance(lag := health.get("lag_ms"), (int, float))
         and lag >= _LAG_MS
     ):
-        yield f"Its event loop lags by {lag:g} ms."
+        yield f"Its event loop lags by {duration(lag / 1000) if lag >= 1000 else f'{lag:g} ms'}."
     if isinstance(held := health.get("throttled_s"), (int, float)) and held >= _THROTTLED_S:
         yield f"Its cgroup's processor limit has kept it from running for {duration(held)} so far."
     yield from _backend(health, sighting.age_s)

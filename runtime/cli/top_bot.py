@@ -16,10 +16,10 @@ from textual.widgets import Static
 
 from botvisor.web.watch import Watch
 
-from .output import printable
+from .output import lag, printable
 from .table import COLOURS
 from .top_footer import Footer
-from .top_rows import BAR_COLOURS, bar, lag
+from .top_rows import BAR_COLOURS, bar
 
 _TREND = 50  # heartbeats
 _TOLD_WITHIN_S = 10.0  # a bot that has not told its stacks by then will not

@@ -14,7 +14,7 @@ from botvisor import liveness
 from botvisor.web.board import Sighting
 from botvisor.web.views import figures_of
 
-from .output import duration, printable
+from .output import duration, lag, printable
 
 GAP = 2
 TREND = 12  # heartbeats
@@ -162,13 +162,6 @@ def lag_ms(sighting: Sighting) -> float | None:
     if told is None or sighting.row["status"] != "blocked":
         return told
     return told + (sighting.row["last_seen_s"] or 0.0) * 1000
-
-
-def lag(value: float | None) -> str:
-    """Return a lag as people read it."""
-    if value is None:
-        return "-"
-    return f"{value:g}ms" if value < 1000 else duration(value / 1000)
 
 
 def bar(value: float | None) -> str:

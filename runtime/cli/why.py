@@ -46,8 +46,10 @@ async def why(options: Namespace, settings: Settings) -> int:
         heartbeat = await client.heartbeat(bot_id)
         away = client.away()
         if heartbeat is None:
-            known = "by this host's files, and Redis is away" if away is not None else "here"
-            complain(f"no bot {bot_id} is known {known}: `botvisor ps --all` lists those that are")
+            if away is None:
+                complain(f"no bot {bot_id} is known: `botvisor ps --all` lists those that are")
+            else:
+                complain(f"no bot {bot_id} is known to this host's files, and Redis is away ({away})")
             return 1
         held = [message for _, message in await client.inbox(bot_id)]
         status = liveness.status(heartbeat, settings.heartbeat_stale_s)
