@@ -27,7 +27,7 @@ from .redis_stream import LOST, connect, reason_of
 
 CLOSE_S = 1.0
 
-_OWED_LIMIT = 10_000  # replies that nobody waits for
+_OWED_LIMIT = 1_000  # replies that nobody waits for; with more, a new link is the better one
 _CHUNK = 65_536
 _NO_CERTIFICATE = " once TLS was agreed on: if the server asks for certificates, set REDIS_TLS_CERT_FILE"
 _NOTHING = object()  # what the reader returns until a reply is whole; None is a reply
