@@ -21,7 +21,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
         pid: the process id, in the bot's own pid namespace.
         room_url: the room, as the bot was given it.
         participants: who is in the room.
-        timestamp: when it was written, ISO 8601 in UTC, by the bot's clock.
+        timestamp: when it was written, ISO 8601 in UTC, by the bot's clock; read from Redis by a host whose
+            clock differs, when the server took it, by the reader's.
         bot_id: the bot's id.
         host: the host's name.
         boot_id: the kernel's boot id.

@@ -60,6 +60,7 @@ DONE_DIR = ".done"
 BAD_DIR = ".bad"
 DEAD_DIR = ".dead"
 OUTBOX_DIR = "outbox"
+CLOCK_FILE = ".clock"
 
 MESSAGE_SUFFIX = ".json"
 FORWARDED_MARK = "fwd."  # after whom a message's file is for: Redis has the message, too

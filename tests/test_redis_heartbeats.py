@@ -1,11 +1,13 @@
 """Heartbeats on Redis: the hash that older programs read, the fleet's index, and how bots end."""
 
 import json
+import time
+from datetime import UTC, datetime
 
 import pytest
 
 from botvisor.heartbeat import Heartbeat, to_hash
-from botvisor.liveness import status
+from botvisor.liveness import age_s, status
 from botvisor.store import ListHeartbeats, ReadHeartbeat, Sweep, WriteHeartbeat
 from botvisor.wire import ALIVE_TTL_S, EPITAPH_TTL_S, HEARTBEAT_TTL_S
 
@@ -22,8 +24,8 @@ LAST_WORDS = {"reason": "SIGTERM", "exit": "0", "ledger": [{"actor": "inbox"}]}
 
 def heartbeat(bot_id="4711", **fields):
     given = {"participants": ("ann", "bob"), "timestamp": "2026-01-01T00:00:00Z", "bot_id": bot_id}
-    own = {"status": "healthy", "instance": "i", "host": "h", **fields}
-    return Heartbeat(pid=4711, room_url=ROOM, **given, **own)
+    own = {"status": "healthy", "instance": "i", "host": "h", "room_url": ROOM}
+    return Heartbeat(pid=4711, **{**given, **own, **fields})
 
 
 async def beat(redis, bot_id="4711", **fields):
@@ -129,6 +131,19 @@ async def test_sweeping_forgets_who_ended_a_day_ago(redis):
 
 async def test_a_field_of_a_newer_version_survives_a_heartbeat(redis):
     redis.client.hset(KEY, "colour", "blue")
-    await beat(redis)
+    await beat(redis, room_url="https://example.test/another")
     assert redis.client.hget(KEY, "colour") == b"blue"
-    assert (await redis.ask(ReadHeartbeat("4711"))) == heartbeat()
+    assert (await redis.ask(ReadHeartbeat("4711"))).room_url == "https://example.test/another"
+
+
+@pytest.mark.parametrize("ahead_s", [-86_400, -60, 86_400])
+async def test_a_bot_whose_clock_differs_is_as_fresh_as_the_server_saw_it(redis, ahead_s):
+    written = datetime.fromtimestamp(time.time() + ahead_s, UTC).isoformat()
+    await beat(redis, timestamp=written, boot_id="elsewhere")
+    for found in (await redis.ask(ReadHeartbeat("4711")), *await redis.ask(ListHeartbeats())):
+        assert age_s(found) < 10
+        assert status(found, 30) == "healthy"
+    redis.client.zadd("bots:alive", {"4711": (redis.client.time()[0] + 9) * 1000})  # 21 seconds later
+    (found,) = await redis.ask(ListHeartbeats())
+    assert age_s(found) == pytest.approx(21, abs=3)
+    assert redis.client.hget(KEY, "timestamp") == written.encode()

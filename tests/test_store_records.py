@@ -34,9 +34,10 @@ from .store_worlds import ONE, QUEUE, ROOM, ask, done_with, lease, message, push
 
 
 def beat(bot_id, seq=1):
+    now = datetime.now(UTC).isoformat()
     heartbeat = Heartbeat(
-        pid=4711, room_url=ROOM, participants=("ann",), timestamp="2026-01-01T00:00:00+00:00", bot_id=bot_id,
-        seq=seq, health={"lag_ms": 1.5}, epitaph={"reason": "bye"},
+        pid=4711, room_url=ROOM, participants=("ann",), timestamp=now, bot_id=bot_id, seq=seq,
+        health={"lag_ms": 1.5}, epitaph={"reason": "bye"},
     )  # fmt: skip
     return WriteHeartbeat(bot_id, to_hash(heartbeat)), heartbeat
 

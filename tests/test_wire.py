@@ -129,7 +129,7 @@ def test_file_names_match():
         "ROOM/PARTICIPANT.json": identities,
     }
     expected |= dict.fromkeys(
-        [wire.TMP_DIR, wire.CLAIM_DIR, wire.DONE_DIR, wire.BAD_DIR, wire.DEAD_DIR], admin
+        [wire.CLOCK_FILE, wire.TMP_DIR, wire.CLAIM_DIR, wire.DONE_DIR, wire.BAD_DIR, wire.DEAD_DIR], admin
     )
     documented = {codes(row[0])[0]: codes(row[1])[0] for row in table("Files")}
     assert documented == expected

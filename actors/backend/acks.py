@@ -20,6 +20,7 @@ from botvisor.wire import DONE_TTL_S, FILE_MODE, VERSION, acks_file
 from .directory import Directory
 from .os_errors import os_errors
 from .private_file import UnsafeFile
+from .steady_clock import SteadyClock
 
 _SUFFIX = ".acks"
 _LIMIT = 4_194_304  # bytes; one bot has at most one message in flight per queue
@@ -60,6 +61,7 @@ class Acks:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+        self._clock = SteadyClock(directory)
 
     def add(self, bot_id: str, acks: Iterable[Ack]) -> None:
         """Append to a bot's log. It is not synced: what a loss of power takes is shown again, marked.
@@ -118,7 +120,7 @@ class Acks:
             content = self._directory.read(name, _LIMIT)
         except UnsafeFile:
             return
-        oldest_ms = (time.time() - DONE_TTL_S) * 1000
+        oldest_ms = self._clock.oldest_s(DONE_TTL_S) * 1000
         for line in content.raw.splitlines() if content is not None else ():
             try:
                 ack = msgspec.json.decode(line, type=Ack)

@@ -80,9 +80,9 @@ class FileStore:
         )
         self.outbox = Outbox(self.spool.directory, Quarantine(self.spool.directory, notify))
         heartbeats = HeartbeatFiles(Directory(settings.heartbeat_dir), notify)
-        identities = IdentityFiles(Directory(settings.identity_dir))
+        identities = IdentityFiles(Directory(settings.identity_dir), self.spool.clock)
         views = self.spool.views
-        sweeper = Sweeper(self.spool.directory, heartbeats.directory, identities.directory)
+        sweeper = Sweeper(self.spool.directory, heartbeats.directory, identities.directory, self.spool.clock)
         self._heartbeats = heartbeats
         self._beside_redis = beside_redis
         self._handlers: dict[type[Command], Callable[[Any], Any]] = {

@@ -45,17 +45,19 @@ class ForwardedFiles:
             names: all forwarded files there are.
         """
         now, found = time.time(), []
+        oldest_s = self._spool.clock.oldest_s(ADMIN_TTL_S)
         self._misses = {name: self._misses[name] for name in names if name in self._misses}
         for name in names:
             facts = self._directory.stat(name)
             if facts is None:
                 continue
-            age_s, read_s = now - facts.st_mtime, facts.st_atime - facts.st_mtime
+            read_s = facts.st_atime - facts.st_mtime
             if name.startswith("ctl-"):  # no receipt tells of it
-                if age_s >= CONTROL_TTL_S:
+                if now - facts.st_mtime >= CONTROL_TTL_S:
                     self._directory.remove(name)
-            elif age_s < ADMIN_TTL_S and (
-                read_s <= 0 or now - facts.st_atime >= min(_LAST_S, max(_FIRST_S, read_s))
+            # The clock may have been set back since it was read.
+            elif facts.st_mtime > oldest_s and (
+                read_s <= 0 or abs(now - facts.st_atime) >= min(_LAST_S, max(_FIRST_S, read_s))
             ):
                 found.append((facts.st_mtime_ns, name))
         self.due = deque(name for _, name in sorted(found))

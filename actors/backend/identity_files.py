@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 
 import msgspec
 
@@ -22,6 +21,7 @@ from botvisor.wire import IDENTITY_TTL_S, MAX_MESSAGE_BYTES, identity_path
 from .directory import Directory
 from .lock import exclusive
 from .private_file import FileContent, UnsafeFile
+from .steady_clock import SteadyClock
 
 _WAIT_S = 0.25
 _ATTEMPTS = 3
@@ -32,10 +32,12 @@ class IdentityFiles:
 
     Args:
         directory: where they are.
+        clock: tells which are too old.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, clock: SteadyClock) -> None:
         self.directory = directory
+        self._clock = clock
 
     def write(self, command: WriteIdentity) -> None:
         """See `WriteIdentity`.
@@ -60,7 +62,7 @@ class IdentityFiles:
     def read(self, command: ReadIdentity) -> Identity | None:
         """See `ReadIdentity`: None as well when it has expired, is damaged or is somebody else's."""
         room, name = self._find(command.room_url, command.participant_id)
-        identity = _read(room, name) if self.directory.exists() else None
+        identity = self._read(room, name) if self.directory.exists() else None
         asked = (command.room_url, command.participant_id)
         return identity if identity and (identity.room_url, identity.participant_id) == asked else None
 
@@ -69,7 +71,7 @@ class IdentityFiles:
         if not self.directory.exists():
             return []
         room, _ = self._find(command.room_url, "")
-        found = (_read(room, name) for name in room.names())
+        found = (self._read(room, name) for name in room.names())
         ours = [identity for identity in found if identity and identity.room_url == command.room_url]
         return sorted(ours, key=lambda identity: identity.participant_id)
 
@@ -78,13 +80,33 @@ class IdentityFiles:
         if not self.directory.exists():
             return 0
         room, _ = self._find(command.room_url, "")
-        removed = sum(room.remove(name) for name in room.names() if _is_over(room, name))
+        removed = sum(room.remove(name) for name in room.names() if self._is_over(room, name))
         remove_empty(room)
         return removed
 
     def _find(self, room_url: str, participant_id: str) -> tuple[Directory, str]:
         room, _, name = identity_path(room_url, participant_id).partition("/")
         return self.directory.sub(room), name
+
+    def _read(self, room: Directory, name: str) -> Identity | None:
+        try:
+            content = room.read(name, MAX_MESSAGE_BYTES)
+        except UnsafeFile:
+            return None
+        identity = _decode(content)
+        return None if content is None or self._is_old(identity, content) else identity
+
+    def _is_over(self, room: Directory, name: str) -> bool:
+        """Return whether an identity has expired; a damaged one does by its file's age."""
+        try:
+            content = room.read(name, MAX_MESSAGE_BYTES)
+        except UnsafeFile:
+            return False
+        return content is not None and self._is_old(_decode(content), content)
+
+    def _is_old(self, identity: Identity | None, content: FileContent) -> bool:
+        updated_ms = identity.updated_ms if identity else 0
+        return (updated_ms / 1000 or content.stat.st_mtime) < self._clock.oldest_s(IDENTITY_TTL_S)
 
 
 def remove_empty(room: Directory) -> bool:
@@ -93,24 +115,6 @@ def remove_empty(room: Directory) -> bool:
         os.rmdir(room.path)
         return True
     return False
-
-
-def _read(room: Directory, name: str) -> Identity | None:
-    try:
-        content = room.read(name, MAX_MESSAGE_BYTES)
-    except UnsafeFile:
-        return None
-    identity = _decode(content)
-    return identity if identity and content and _age_s(identity, content) <= IDENTITY_TTL_S else None
-
-
-def _is_over(room: Directory, name: str) -> bool:
-    """Return whether an identity has expired; a damaged one does by its file's age."""
-    try:
-        content = room.read(name, MAX_MESSAGE_BYTES)
-    except UnsafeFile:
-        return False
-    return content is not None and _age_s(_decode(content), content) > IDENTITY_TTL_S
 
 
 def _decode(content: FileContent | None) -> Identity | None:
@@ -124,8 +128,3 @@ def _decode(content: FileContent | None) -> Identity | None:
 
 def _written(identity: Identity) -> tuple[int, str]:
     return identity.updated_ms, identity.writer
-
-
-def _age_s(identity: Identity | None, content: FileContent) -> float:
-    updated_ms = identity.updated_ms if identity else 0
-    return time.time() - (updated_ms / 1000 or content.stat.st_mtime)

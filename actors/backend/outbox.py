@@ -24,6 +24,7 @@ from .directory import Directory
 from .lock import FileLease, unheld
 from .private_file import UnsafeFile
 from .quarantine import Quarantine
+from .steady_clock import SteadyClock
 
 COPIES = 10_000
 BYTES = 67_108_864
@@ -98,6 +99,9 @@ class Outbox:
         quarantine: where files go that are no copies.
         copies: at most how many messages are kept.
         size: at most how many bytes they have.
+
+    Attributes:
+        clock: tells what is too old.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Outbox:
         sender = process.new_instance()
         folder, _, self._name = outbox_path(sender).partition("/")
         self._spool = spool
+        self.clock = SteadyClock(spool)
         self._root = spool.sub(folder)
         self._own = self._root.sub(self._name)
         self._owner = process.own(folder, sender)

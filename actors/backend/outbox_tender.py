@@ -103,7 +103,9 @@ class OutboxTender:
             return  # nor can anything be read, or deleted
         if adopted:
             self._log.info("admin", f"Took over {adopted} durable messages of senders that ended")
-        oldest = time.time() - self._give_up_s
+        oldest = await self._access.run(functools.partial(self._outbox.clock.oldest_s, self._give_up_s))
+        if oldest is None:
+            return
         copies = self._outbox.copies()
         for chunk in _chunks([copy for copy in copies if copy.sent_at <= oldest]):
             await self._give_up(chunk)

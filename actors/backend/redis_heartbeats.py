@@ -14,7 +14,7 @@ import msgspec
 
 from botvisor.errors import MalformedMessage
 from botvisor.heartbeat import Heartbeat, from_hash, from_json, to_json
-from botvisor.liveness import ENDED
+from botvisor.liveness import ENDED, age_s
 from botvisor.store import ListHeartbeats, ReadHeartbeat, Sweep, WriteHeartbeat
 from botvisor.wire import (
     ALIVE_KEY,
@@ -39,6 +39,7 @@ _EXPIRE_ALIVE = pack((b"EXPIRE", _ALIVE, ALIVE_TTL_S)).data
 _LISTED = 10_000
 _CHUNK = 2_000  # heartbeats to a round trip: some megabytes
 _LOST = "lost"
+_SKEW_S = 10.0  # more than a heartbeat is ever on its way
 
 
 class RedisHeartbeats:
@@ -154,8 +155,9 @@ class RedisHeartbeats:
             if fields:
                 heartbeat = from_hash(hash_of(fields))
                 self._notices.settled(bot_id)
-                # Older writers leave the id to the key.
-                return heartbeat if heartbeat.bot_id else msgspec.structs.replace(heartbeat, bot_id=bot_id)
+                if not heartbeat.bot_id:  # older writers leave it to the key
+                    heartbeat = msgspec.structs.replace(heartbeat, bot_id=bot_id)
+                return heartbeat if expires_ms is None else self._dated(heartbeat, expires_ms)
             if words is not None:
                 heartbeat, ended_ms = _decode_epitaph(words)
                 # A later run of the same bot, which left none, has moved the index on.
@@ -166,10 +168,18 @@ class RedisHeartbeats:
             return None
         return None if expires_ms is None else self._lost(bot_id, last, expires_ms)
 
+    def _dated(self, heartbeat: Heartbeat, expires_ms: int) -> Heartbeat:
+        """Return a heartbeat by our clock, if its writer's clock differs: the server saw when it came."""
+        left_s = (expires_ms - self._server_ms()) / 1000
+        heard_s = HEARTBEAT_TTL_S - left_s
+        # A bot that stopped has none left, and one of an older program that has its id now none of its own.
+        if left_s <= 0 or abs(age_s(heartbeat) - heard_s) <= _SKEW_S:
+            return heartbeat
+        return msgspec.structs.replace(heartbeat, timestamp=_ago(heard_s))
+
     def _lost(self, bot_id: str, last: bytes | None, expires_ms: int) -> Heartbeat:
         """Return what is left of a bot that was killed; of an older program's only its name and last beat."""
-        age_s = (self._server_ms() - expires_ms) / 1000 + HEARTBEAT_TTL_S
-        seen_at = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds")
+        seen_at = _ago((self._server_ms() - expires_ms) / 1000 + HEARTBEAT_TTL_S)
         if last is not None:
             with contextlib.suppress(MalformedMessage):
                 kept = from_json(last)
@@ -204,6 +214,10 @@ def _fields(command: WriteHeartbeat) -> Iterator[Part]:
     fields = command.fields
     none: tuple[Part, ...] = () if "epitaph" in fields else ("epitaph", b"null")
     return chain(chain.from_iterable(fields.items()), none)
+
+
+def _ago(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _is_stopped(command: WriteHeartbeat) -> bool:

@@ -38,6 +38,7 @@ from .spool_index import SpoolIndex
 from .spool_names import Place, forwarded_name, is_alias, new_name, place_of
 from .spool_repairs import SpoolRepairs
 from .spool_views import SpoolViews
+from .steady_clock import SteadyClock
 
 
 class Spool:
@@ -55,6 +56,7 @@ class Spool:
 
     Attributes:
         directory: its directory.
+        clock: tells what in it is too old.
         index: what waits in it for the queues we serve.
         views: what can be seen of its queues without taking anything.
         repairs: what operators mend in them.
@@ -63,6 +65,7 @@ class Spool:
 
     def __init__(self, path: Path, *, lower_path: bool, notify: Notify, forwarded: bool = True) -> None:
         self.directory = Directory(path)
+        self.clock = SteadyClock(self.directory)
         self.index = SpoolIndex(self.directory, forwarded=forwarded)
         self.notify = notify
         self._lower_path = lower_path
@@ -196,4 +199,5 @@ class Spool:
 
 
 def _young(found: os.stat_result, limit_s: float) -> bool:
+    # By the clock as it is: what an operator wanted before it was set, or before a boot, may be long ago.
     return time.time() - found.st_mtime < limit_s

@@ -121,7 +121,7 @@ class SpoolForwarder:
         """Return those files whose bot is not here, oldest first."""
         here: dict[str, bool] = {}
         found: list[tuple[int, str]] = []
-        now = time.time()
+        oldest_s, oldest_control_s = self._spool.clock.oldest_s(ADMIN_TTL_S), time.time() - CONTROL_TTL_S
         for name in names:
             prefix = prefix_of(name)
             if prefix is None or name in self._refused:
@@ -129,7 +129,7 @@ class SpoolForwarder:
             if prefix not in here:
                 here[prefix] = not unheld(self._directory.at(lock_of(prefix)))
             facts = self._directory.stat(name) if not here[prefix] else None
-            limit_s = CONTROL_TTL_S if prefix.startswith("ctl-") else ADMIN_TTL_S
-            if facts is not None and now - facts.st_mtime < limit_s:
+            limit_s = oldest_control_s if prefix.startswith("ctl-") else oldest_s
+            if facts is not None and facts.st_mtime > limit_s:
                 found.append((facts.st_mtime_ns, name))
         return deque(name for _, name in sorted(found))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import stat
@@ -33,6 +34,7 @@ from .directory import Directory
 from .identity_files import remove_empty
 from .lock import remove_stale, unheld
 from .spool_names import prefix_of
+from .steady_clock import SteadyClock
 
 # For each directory; the rest is for the next time, so that no batch waits for a hundred thousand files.
 _BUDGET_S = 0.25
@@ -50,10 +52,14 @@ class Sweeper:
         spool: the directory of admin messages.
         heartbeats: the directory of heartbeats.
         identities: the directory of identities.
+        clock: tells what is too old.
     """
 
-    def __init__(self, spool: Directory, heartbeats: Directory, identities: Directory) -> None:
+    def __init__(
+        self, spool: Directory, heartbeats: Directory, identities: Directory, clock: SteadyClock
+    ) -> None:
         self._spool = spool
+        self._clock = clock
         self._heartbeats = heartbeats
         self._identities = identities
         self._error: StoreError | None = None
@@ -99,13 +105,13 @@ class Sweeper:
     def _expire(self, directory: Directory, ttl_s: Callable[[str], float | None]) -> int:
         """Delete the files that are older than the lifetime of their name; those without one stay."""
         removed = 0
-        now, deadline = time.time(), time.monotonic() + _BUDGET_S
+        oldest_s, deadline = functools.cache(self._clock.oldest_s), time.monotonic() + _BUDGET_S
         try:
             for entry in directory.entries():
                 if time.monotonic() > deadline:
                     break
                 limit_s = ttl_s(entry.name)
-                if limit_s is not None and _is_older(entry, now - limit_s):
+                if limit_s is not None and _is_older(entry, oldest_s(limit_s)):
                     removed += directory.remove(entry.name)
         except StoreError as error:
             self._error = self._error or error
@@ -116,7 +122,7 @@ class Sweeper:
 
     def _expire_locks(self, directory: Directory) -> int:
         names = [name for name in directory.names() if _LOCK.fullmatch(name)]
-        oldest = time.time() - ADMIN_TTL_S
+        oldest = self._clock.oldest_s(ADMIN_TTL_S)
         old = [name for name in names if (found := directory.stat(name)) and found.st_mtime < oldest]
         return sum(remove_stale(directory.at(name)) for name in old)
 
