@@ -1,6 +1,7 @@
 """What Redis missed: told first when it is back, each once."""
 
 import json
+import shutil
 import time
 
 import msgspec
@@ -243,6 +244,22 @@ async def test_an_identity_that_no_store_took_is_not_replayed(servers, rigs):
     (answer,) = await rig.run(identity())
     assert isinstance(answer, Exception)
     assert rig.store.state()["kept"] == 0
+
+
+async def test_a_write_that_failed_does_not_take_along_the_one_before_it(servers, rigs):
+    server = await servers()
+    rig = rigs(server)
+    server.kill()
+    assert await rig.run(identity("kept")) == [None]
+    folder = rig.admin.parent / "identity"
+    shutil.rmtree(folder)
+    folder.write_text("no directory")
+    (answer,) = await rig.run(identity("failed"))
+    assert isinstance(answer, Exception)
+    await server.start()
+    await rig.back()
+    (found,) = await rig.redis.execute([ReadIdentity(ROOM, "ann")])
+    assert msgspec.json.decode(found.data) == {"name": "kept"}
 
 
 async def test_what_is_written_during_the_recovery_is_not_forgotten(servers, rigs):

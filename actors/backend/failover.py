@@ -217,15 +217,14 @@ class FailoverStore:
         failed = [p for p in left if _is_away(by_redis[p]) and falls_back(routes[p])]
         also = [p for p in left if not _is_away(by_redis[p])]
         self._circuit.operations.fallbacks += len(failed)
-        for place in failed:
-            # Before it is on the files: Redis may be back before that.
-            self._replay.keep(commands[place])
+        # Before it is on the files: Redis may be back before that.
+        take_back = {place: self._replay.keep(commands[place]) for place in failed}
         if later := sorted([*to_files, *failed, *also]):
             told = [copy_of(c) if p in also else c for p, c in enumerate(commands)] if also else commands
             await self._ask_files(told, later, by_files, began)
-        for place in failed:
+        for place in reversed(failed):
             if isinstance(by_files[place], StoreError):
-                self._replay.drop(commands[place])
+                take_back[place]()
         return [self._answer(commands[p], routes[p], p, by_redis, by_files) for p in places]
 
     def _answer(

@@ -90,29 +90,39 @@ class Replay:
             if bot_id not in self._newest:
                 del self._beats[bot_id]
 
-    def keep(self, command: Command) -> None:
-        """Keep a write that goes to the files; of each bot and each participant only the newest."""
+    def keep(self, command: Command) -> Callable[[], None]:
+        """Keep a write that goes to the files; of each bot and each participant only the newest.
+
+        Returns:
+            What to call if the write fails there: whoever asked for it is told so, and what was kept before
+            it is kept again. Of several writes the last one is taken back first.
+        """
         match command:
             case WriteHeartbeat(bot_id):
-                self._beats[bot_id] = command
+                return self._put(self._beats, bot_id, command)
             case WriteIdentity(identity):
                 key = (identity.room_url, identity.participant_id)
                 kept = self._identities.get(key)
-                if kept is not None and kept.identity.version() > identity.version():
-                    return
-                self._identities[key] = command
-                if len(self._identities) > _IDENTITIES:
-                    self._identities.popitem(last=False)
-            case _:
-                return
+                if kept is None or kept.identity.version() <= identity.version():
+                    return self._put(self._identities, key, command)
+        return _nothing
+
+    def _put(self, kept: OrderedDict[Any, Any], key: Hashable, command: Command) -> Callable[[], None]:
+        before = kept.get(key)
+        kept[key] = command
+        if kept is self._identities and len(kept) > _IDENTITIES:
+            kept.popitem(last=False)
         self.fresh = True
 
-    def drop(self, command: Command) -> None:
-        """Keep a write no longer: whoever asked for it was told that it failed."""
-        stores: tuple[OrderedDict[Any, Any], ...] = (self._beats, self._identities)
-        for kept in stores:
-            for key in [key for key, each in kept.items() if each is command]:
+        def take_back() -> None:
+            if kept.get(key) is not command:
+                return  # Redis was told, or there is a newer one
+            if before is None:
                 del kept[key]
+            else:
+                kept[key] = before
+
+        return take_back
 
     def keep_done(self, late: LateDone) -> bool:
         """Keep that a message was handled. Returns whether that is news."""
@@ -203,6 +213,10 @@ class Replay:
 def acknowledge(late: LateDone) -> NextMessage:
     """Return the command that tells a store of a message that was handled, and claims none."""
     return NextMessage(late.queue, late.owner.instance, _ATTEMPT, late.done, take=False)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _is_last(beat: WriteHeartbeat) -> bool:

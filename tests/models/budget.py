@@ -5,7 +5,7 @@ BOTVISOR_MODEL_FACTOR says how many times as many examples a thorough run tries;
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 _FACTOR = int(os.environ.get("BOTVISOR_MODEL_FACTOR", "40")) if THOROUGH else 1
@@ -14,6 +14,9 @@ settings.register_profile(
     "models",
     deadline=None,  # other programs run beside
     print_blob=True,
+    report_multiple_bugs=False,
+    # Without an explanation: before Python 3.12 it traces every line.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 

@@ -30,7 +30,7 @@ class Loop:
         self.run(anyio.sleep(seconds))
 
     def keep(self, function):
-        """Run an async function beside the steps: it gets an event to set, and the next step comes after that."""
+        """Run an async function beside the steps. It sets the event it gets when the next step may come."""
 
         async def begin():
             started = asyncio.Event()

@@ -47,11 +47,14 @@ class ScriptedRedis:
         self.clock = clock
         self.link = None
         self.batches = 0
+        self.probes = False
+        self.strays = 0  # batches that began while the breaker was open
         self.remedies = []  # and when each was shown
         self._turn = anyio.Lock()
 
     async def execute(self, commands):
         changes = self.model.changes
+        self.strays += self.model.state == "open" and not self.probes
         outcome = "silent"
         try:
             async with self._turn:

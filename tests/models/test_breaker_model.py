@@ -22,7 +22,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def begin(self):
         return self.breaker.generation, self.model.changes
 
-    @rule(seconds=st.floats(0, 40))
+    @rule(seconds=st.sampled_from([0.1, 1, 29.9, 30, 31]) | st.floats(0, 40))
     def wait(self, seconds):
         self.now += seconds
 
