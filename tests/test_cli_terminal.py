@@ -56,3 +56,13 @@ def test_prose_is_filled_on_a_terminal(fleet):
     assert code == 0
     assert len(shown.splitlines()) > 2
     assert all(len(line) <= 50 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("program", [("-m", "botvisor"), ("-c", PLAIN)], ids=["rich", "plain"])
+def test_what_a_doctor_found_is_wrapped_and_never_cut(fleet, program):
+    code, shown = on_terminal(fleet, "doctor", columns=50, program=program, NO_COLOR="1")
+    assert code == 0
+    assert all(len(line) <= 50 for line in shown.splitlines())
+    assert "…" not in shown
+    words = " ".join(shown.split())  # a path that is too long for a line is broken, too
+    assert words.count("has mode 0700") + words.count("is made when it is first used") == 3

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
+import textwrap
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -26,10 +27,11 @@ from . import bot_keys, findings
 from .arguments import BOT_HELP, add_command
 from .bot_keys import Look
 from .findings import Finding
-from .output import complain, printable, say, say_json
+from .output import complain, printable, say, say_json, width
 from .table import show
 
 _LIMIT_S = 15.0
+_NARROWEST = 20  # columns for what was found
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _EPILOG = """\
 Without a BOT: looks at the settings, at Redis (version, eviction, persistence, memory, load, latency,
@@ -62,11 +64,22 @@ async def doctor(options: Namespace, settings: Settings) -> int:
     if options.json:
         say_json([msgspec.to_builtins(each) for each in found])
     else:
-        say(show(["", "TOPIC", "FOUND"], [[each.level, each.topic, each.text] for each in found]))
+        say(show(["", "TOPIC", "FOUND"], list(_lines(found, width()))))
         for each in found:
             if each.remedy:
                 say(f"→ {printable(each.topic)}: {printable(each.remedy)}")
     return 1 if any(each.level == "problem" for each in found) else 0
+
+
+def _lines(found: Sequence[Finding], columns: int | None) -> Iterator[list[str]]:
+    """Yield the rows of a table of so many columns: what does not fit goes on in the next row."""
+    before = max(len(each.level) for each in found) + max(len(each.topic) for each in found) + 2 * len("  ")
+    for each in found:
+        text = printable(each.text)
+        wide = len(text) if columns is None else max(_NARROWEST, columns - before)
+        first, *more = textwrap.wrap(text, wide, break_on_hyphens=False)
+        yield [each.level, each.topic, first]
+        yield from (["", "", line] for line in more)
 
 
 def _software() -> Iterator[Finding]:
