@@ -205,14 +205,11 @@ class Circuit:
         self._move(recovered(self.breaker, generation=generation, now=self._clock()), None)
 
     async def watch(self) -> None:
-        """Give batches that make progress, or wait for one that does, their whole time. Never returns.
-
-        Without this, each has 1.5 s.
-        """
+        """Give batches that make progress their whole time: without this, each has 1.5 s. Never returns."""
         while True:
             await anyio.sleep(_WATCH_S)
             link = self._redis.link
-            if link is not None and not link.broken:
+            if link is not None and link.heard and not link.broken:
                 silent_at = anyio.current_time() - link.quiet_s() + SILENCE_S + _MARGIN_S
                 for scope, latest in self._running.items():
                     scope.deadline = max(scope.deadline, min(latest, silent_at))

@@ -99,7 +99,7 @@ async def test_a_redis_without_memory_is_told_of_bots_anew_and_an_id_that_comes_
     assert [line for line in lines if line.startswith("ERROR")] == []
 
 
-async def test_a_redis_that_comes_and_goes_is_asked_ever_more_rarely_and_loses_nothing(kept):
+async def test_a_redis_that_comes_and_goes_is_not_stormed_and_loses_nothing(kept):
     """Faster than each second; how the waits double is tested without a server."""
     with logged() as lines:
         async with (
