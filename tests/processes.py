@@ -9,6 +9,8 @@ import textwrap
 import threading
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 20.0
 LOOPS = {
@@ -46,10 +48,11 @@ class Program:
     Args:
         command: a script's path or its source, or a list of arguments for the interpreter.
         folder: where its botvisor keeps its files; it is also its working directory.
+        behind: a command that starts the interpreter, such as one that makes a namespace for it.
         env: more variables of its environment.
     """
 
-    def __init__(self, command, folder, **env):
+    def __init__(self, command, folder, *, behind=(), **env):
         if isinstance(command, str):
             file = folder / f"bot{next(_numbers)}.py"
             file.write_text(command)
@@ -58,7 +61,7 @@ class Program:
         self.out, self.err = [], []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, *map(str, command)],
+            [*behind, sys.executable, *map(str, command)],
             cwd=folder,
             env=environment(folder, **env),
             stdin=subprocess.DEVNULL,
@@ -155,3 +158,10 @@ class Scripts:
         main = "async def main(bot):\n" + textwrap.indent(textwrap.dedent(body), "    ")
         run = f"print('returned', repr(run_bot(main, {arguments})))"
         return self.start(f"{head}\n{main}\n{run}\n{textwrap.dedent(tail)}", **env)
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    """Start scripts in the test's folder. Take it over by its name: ``scripts = processes.scripts``."""
+    with Scripts(tmp_path) as scripts:
+        yield scripts

@@ -5,10 +5,10 @@ import signal
 import anyio
 import pytest
 
-from . import compat_rig, redis_server
-from .processes import Scripts
+from . import compat_rig, processes, redis_server
 
 servers = redis_server.servers
+scripts = processes.scripts
 branch = compat_rig.branch
 on_redis = compat_rig.on_redis
 
@@ -104,12 +104,6 @@ logging.getLogger('redis_client').setLevel(logging.DEBUG)
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 async def run(scripts, branch, source, *, limit_s=10.0, install=INSTALL, **env):

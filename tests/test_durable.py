@@ -8,13 +8,13 @@ import pytest
 from botvisor import Client
 from botvisor.errors import NotStored
 
-from . import redis_bots, redis_server, two_loops
+from . import processes, redis_bots, redis_server, two_loops
 from .bot_rig import until
 from .fleet import settings_in
-from .processes import Scripts
 from .redis_bots import attentive, kept_copies, process, until_seen
 
 servers = redis_server.servers
+scripts = processes.scripts
 anyio_backend = two_loops.anyio_backend
 place = redis_bots.place
 
@@ -27,12 +27,6 @@ KILLED = """
 
     anyio.run(main)
 """
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 def kept(place):

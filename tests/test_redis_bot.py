@@ -5,12 +5,13 @@ import json
 import anyio
 import pytest
 
-from . import redis_bots, redis_server
+from . import processes, redis_bots, redis_server
 from .bot_rig import logged, until
-from .processes import LOOPS, Scripts
+from .processes import LOOPS
 from .redis_bots import ROOM, process, takes_at_most, until_seen
 
 servers = redis_server.servers
+scripts = processes.scripts
 place = redis_bots.place
 
 RAW_ROOM = "HTTPS://Example.test:443/room/"
@@ -19,12 +20,6 @@ RAW_ROOM = "HTTPS://Example.test:443/room/"
 @pytest.fixture
 def loop(request):
     return LOOPS[request.node.callspec.params["anyio_backend"]]
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 async def test_takes_what_is_sent_to_its_id_to_its_room_and_before_it_was_there(place):

@@ -11,10 +11,10 @@ from botvisor.actors.backend.breaker import SILENCE_S
 from botvisor.config import load_settings
 from botvisor.testing import open_proxy
 
-from . import redis_server, test_redis_stream
-from .processes import Scripts
+from . import processes, redis_server, test_redis_stream
 
 servers = redis_server.servers
+scripts = processes.scripts
 certificates = test_redis_stream.certificates
 
 WAITS = "print('up')\nasync for message in bot.inbox:\n    print('got', message.text)"
@@ -26,10 +26,9 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
+def client_of(server, **options):
+    """An independent client; in RESP2, as Redis 5 has no HELLO."""
+    return redis.Redis(port=server.port, protocol=2, **options)
 
 
 async def started(scripts, **env):
@@ -47,7 +46,7 @@ async def test_the_variable_for_the_database_beats_the_url_only_when_it_is_set(
     await started(scripts, REDIS_URL=f"{server.url}/5", **variables)
     found = []
     for number in range(16):
-        with redis.Redis(port=server.port, db=number) as client:
+        with client_of(server, db=number) as client:
             if client.exists(HEARTBEAT):
                 found.append(number)
     assert found == [database]
@@ -56,7 +55,7 @@ async def test_the_variable_for_the_database_beats_the_url_only_when_it_is_set(
 async def test_the_heartbeat_of_a_bot_with_an_id_has_the_guides_key_and_lifetime(servers, scripts):
     server = await servers()
     await started(scripts, REDIS_URL=server.url)
-    with redis.Redis(port=server.port, decode_responses=True) as client:
+    with client_of(server, decode_responses=True) as client:
         assert 20 < client.ttl(HEARTBEAT) <= 30
         beat = client.hgetall(HEARTBEAT)
         assert {"pid", "room_url", "participants", "timestamp"} <= beat.keys()
@@ -67,7 +66,7 @@ async def test_the_heartbeat_of_a_bot_with_an_id_has_the_guides_key_and_lifetime
 async def test_a_password_in_the_url_lets_a_bot_in(servers, scripts, login):
     server = await servers("requirepass secret", "user bot on >secret ~* &* +@all", name="redis-6")
     bot = await started(scripts, REDIS_URL=f"redis://{login}@127.0.0.1:{server.port}")
-    with redis.Redis(port=server.port, password="secret") as client:
+    with client_of(server, password="secret") as client:
         assert client.exists(HEARTBEAT)
     assert "secret" not in bot.stderr
 
@@ -87,7 +86,7 @@ async def test_a_bot_speaks_tls_with_a_private_authority_a_certificate_and_a_pas
         bot = await started(
             scripts, REDIS_URL=f"rediss://default:secret@127.0.0.1:{before.port}", **variables
         )
-        with redis.Redis(port=server.port, password="secret") as client:
+        with client_of(server, password="secret") as client:
             assert client.exists(HEARTBEAT)
             client.publish("admin:bot:12345", '{"message":"over TLS"}')
             client.rpush("admin:queue:12345", '{"message":"over TLS"}')

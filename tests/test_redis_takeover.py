@@ -6,12 +6,12 @@ import pytest
 from botvisor.errors import BotIdTaken
 from botvisor.process import Owner
 
-from . import redis_bots, redis_server
+from . import processes, redis_bots, redis_server
 from .bot_rig import logged, until
-from .processes import Scripts
 from .redis_bots import ROOM, process, takes_at_most, until_seen
 
 servers = redis_server.servers
+scripts = processes.scripts
 place, kept = redis_bots.place, redis_bots.kept
 
 # A bot that holds what it is told to hold until it is told to go on, by a file.
@@ -35,12 +35,6 @@ ELSEWHERE = Owner(
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 async def says(program, text, **more):

@@ -2,7 +2,10 @@
 
 import pytest
 
-from .processes import LOOPS, Scripts
+from . import processes
+from .processes import LOOPS
+
+scripts = processes.scripts
 
 OWN_SINK = "from loguru import logger\nlogger.remove()\nlogger.add(sys.stdout, format='{message}')"
 
@@ -10,12 +13,6 @@ OWN_SINK = "from loguru import logger\nlogger.remove()\nlogger.add(sys.stdout, f
 @pytest.fixture(params=LOOPS)
 def loop(request):
     return LOOPS[request.param]
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 def traceback(bot):

@@ -1,18 +1,13 @@
 """Control commands to bots in processes of their own: stop and drain."""
 
 import anyio
-import pytest
 
 from botvisor import open_client
 
+from . import processes
 from .fleet import settings_in
-from .processes import Scripts
 
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
+scripts = processes.scripts
 
 
 def tell(folder, bot_id, command):

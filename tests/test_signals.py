@@ -9,7 +9,10 @@ import pytest
 
 from botvisor.signals import SignalWatch
 
-from .processes import LOOPS, Scripts
+from . import processes
+from .processes import LOOPS
+
+scripts = processes.scripts
 
 IN_TIME = {signal.SIGTERM: 0, signal.SIGINT: 130}
 CANCELLED = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -18,12 +21,6 @@ CANCELLED = {signal.SIGTERM: 143, signal.SIGINT: 130}
 @pytest.fixture(params=LOOPS)
 def loop(request):
     return LOOPS[request.param]
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 @pytest.mark.parametrize("number", IN_TIME)

@@ -2,18 +2,15 @@
 
 import pytest
 
-from .processes import IMPATIENT, LOOPS, Scripts
+from . import processes
+from .processes import IMPATIENT, LOOPS
+
+scripts = processes.scripts
 
 
 @pytest.fixture(params=LOOPS)
 def loop(request):
     return LOOPS[request.param]
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 def test_on_asyncio_main_is_first_cancelled_natively_and_may_still_await(scripts):

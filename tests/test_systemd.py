@@ -14,8 +14,11 @@ from botvisor.notifier import Notifier
 from botvisor.service import Service
 from botvisor.testing import fake_bot
 
+from . import processes
 from .bot_rig import until
-from .processes import LOOPS, Scripts
+from .processes import LOOPS
+
+scripts = processes.scripts
 
 
 class Manager:
@@ -63,12 +66,6 @@ class Manager:
 def manager(tmp_path):
     with contextlib.closing(Manager(tmp_path / "notify")) as manager:
         yield manager
-
-
-@pytest.fixture
-def scripts(tmp_path):
-    with Scripts(tmp_path) as scripts:
-        yield scripts
 
 
 @pytest.mark.parametrize("loop", LOOPS)
