@@ -78,6 +78,8 @@ def test_the_setting_for_the_database_beats_the_url_only_when_set(url, setting, 
         ("redis://:p%40ss%2Fword@h", ("p@ss/word",)),
         ("redis://us%3Aer:p%3Aw@h", ("us:er", "p:w")),
         ("redis://user@h", ("user", "")),
+        ("redis://default:pw@h", ("pw",)),  # as Redis 5 wants it
+        ("redis://default@h", ("default", "")),
         ("redis://h?username=user&password=pw", ("user", "pw")),
         ("unix://user:pw@/s", ("user", "pw")),
         ("redis+sentinel://user:pw@h1,h2/name", ("user", "pw")),

@@ -16,6 +16,7 @@ from botvisor.errors import SettingsError
 from .redis_errors import EndpointUnusable, ErrorReply, LinkLost
 from .redis_url import KNOWN_OPTIONS, REDIS_PORT, RedisUrl, parse
 
+_DEFAULT_USER = "default"
 _SENTINEL_ANSWER_S = 0.5  # at least, however many Sentinels share the time
 
 
@@ -123,7 +124,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         password: str | bytes = self.login.password.reveal() if self.login.password else ""
         if self.password_file is not None:
             password = _read_password(self.password_file)
-        if self.login.username:
+        # Whoever names none is the default user; and Redis 5, which has no users, wants none named.
+        if self.login.username and not (password and self.login.username == _DEFAULT_USER):
             return (self.login.username, password)
         return (password,) if password else ()
 
