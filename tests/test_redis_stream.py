@@ -7,8 +7,10 @@ import ssl
 import subprocess
 from pathlib import Path
 
+import anyio
 import pytest
 from anyio.abc import SocketAttribute
+from anyio.streams.tls import TLSListener
 
 from botvisor.actors.backend.link import Link
 from botvisor.actors.backend.redis_endpoint import Endpoint, Tls, endpoint_of
@@ -160,8 +162,34 @@ async def test_a_server_that_asks_for_a_certificate_gets_ours(servers, certifica
     async with open_proxy((await servers()).port, tls=context) as before:
         ours = {"cert_file": certificates / "client.crt", "key_file": certificates / "client.key"}
         assert await ping(before.port, **tls, **ours) == PONG
-        with pytest.raises(LinkLost):
+        # The alert may be lost where the server hangs up at once.
+        with pytest.raises(LinkLost) as caught:
             await ping(before.port, **tls)
+        assert "TLS" in caught.value.reason
+
+
+async def test_a_server_that_hangs_up_without_having_our_certificate_may_have_wanted_it(certificates):
+    context = server_context(certificates)
+
+    async def hang_up(stream):
+        async with stream:
+            await stream.receive()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with (
+        TLSListener(listener, context, standard_compatible=False) as tls,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(tls.serve, hang_up)
+        port = listener.extra(SocketAttribute.local_port)
+        with pytest.raises(LinkLost) as caught:
+            await ping(port, ca_file=certificates / "ca.crt", server_name="redis.internal")
+        assert caught.value.reason.endswith("if the server asks for certificates, set REDIS_TLS_CERT_FILE")
+        ours = {"cert_file": certificates / "client.crt", "key_file": certificates / "client.key"}
+        with pytest.raises(LinkLost) as caught:
+            await ping(port, ca_file=certificates / "ca.crt", server_name="redis.internal", **ours)
+        assert "REDIS_TLS_CERT_FILE" not in caught.value.reason
+        group.cancel_scope.cancel()
 
 
 async def test_a_certificate_that_cannot_be_read_is_named(tls_server):
