@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from botvisor.config import Settings
+from botvisor.config import Settings, load_settings
 from botvisor.embed import open_supervisor
 from botvisor.errors import StoreUnavailable
 
@@ -146,20 +146,23 @@ def call(
     return portal_of(settings).call(do, within_s)
 
 
-def redis_in_use(settings: Settings) -> bool:
-    """Return whether Redis is to be used, and answers as far as is known.
+def settings_in_use() -> Settings | None:
+    """Return the settings that the environment holds now; None while there is no Redis.
 
-    The first to ask waits until it answers, for at most `DEADLINE_S`; the others are told at once.
+    Redis is there when it is to be used, and answers as far as is known. The first to ask waits until it
+    answers, for at most `DEADLINE_S`; the others are told at once.
 
     Raises:
-        BotvisorError: when it cannot be used as the settings say.
+        SettingsError: when the environment holds bad values.
+        BotvisorError: when Redis cannot be used as they say.
     """
+    settings = load_settings()
     if not settings.use_redis:
-        return False
+        return None
     portal = portal_of(settings)
     with contextlib.suppress(StoreUnavailable):
         portal.wait()
-    return portal.on_redis
+    return settings if portal.on_redis else None
 
 
 def close_all() -> None:

@@ -6,14 +6,14 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from botvisor.config import Settings, load_settings
+from botvisor.config import Settings
 from botvisor.errors import SupervisorStopped, describe
 from botvisor.messages import AdminMessage
 from botvisor.shared import shared_supervisor
 
 from .beat import text_of
 from .listener import open_listener
-from .portal import call, redis_in_use
+from .portal import call, settings_in_use
 
 Process = Callable[[dict[str, Any]], Awaitable[object]]
 Writer = Callable[[int | str, Mapping[str, Any]], None]
@@ -37,8 +37,8 @@ def get_write_admin_message() -> Writer | None:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings = load_settings()
-    if not redis_in_use(settings):
+    settings = settings_in_use()
+    if settings is None:
         return None
 
     def write(key: int | str, event: Mapping[str, Any]) -> None:
@@ -64,8 +64,8 @@ def get_admin_message_polling_loop() -> Loop | None:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings = load_settings()
-    if not redis_in_use(settings):
+    settings = settings_in_use()
+    if settings is None:
         return None
 
     async def loop(key: int | str, process: Process, room_url: str | None = None) -> None:

@@ -15,7 +15,7 @@ from botvisor.logs import Log
 from botvisor.store import WriteHeartbeat
 
 from .beat import fields_of, key_of
-from .portal import DEADLINE_S, call, redis_in_use
+from .portal import DEADLINE_S, call, settings_in_use
 
 Sender = Callable[[int | str, str, Iterable[str]], None]
 Reader = Callable[[int | str], dict[str, Any] | None]
@@ -31,8 +31,8 @@ def get_heartbeat_sender() -> Sender | None:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings = load_settings()
-    if not redis_in_use(settings):
+    settings = settings_in_use()
+    if settings is None:
         return None
 
     def send(pid: int | str, room_url: str, participants: Iterable[str]) -> None:
@@ -50,8 +50,8 @@ def get_heartbeat_reader() -> Reader | None:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings = load_settings()
-    if not redis_in_use(settings):
+    settings = settings_in_use()
+    if settings is None:
         return None
 
     def read(pid: int | str) -> dict[str, Any] | None:
@@ -87,8 +87,9 @@ def check_redis_heartbeat_available() -> bool:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings, ends_at = load_settings(), time.monotonic() + DEADLINE_S
-    if not redis_in_use(settings):
+    ends_at = time.monotonic() + DEADLINE_S
+    settings = settings_in_use()
+    if settings is None:
         return False
     try:
         answers: bool = call(settings, lambda client: client.ping(), max(0.0, ends_at - time.monotonic()))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from botvisor.config import load_settings
-
-from .portal import call, redis_in_use
+from .portal import call, settings_in_use
 
 Writer = Callable[[str, str, Mapping[str, Any]], None]
 Scanner = Callable[[str], list[dict[str, Any]]]
@@ -23,8 +21,8 @@ def get_identity_writer() -> Writer | None:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings = load_settings()
-    if not redis_in_use(settings):
+    settings = settings_in_use()
+    if settings is None:
         return None
 
     def write(room_url: str, participant_id: str, data: Mapping[str, Any]) -> None:
@@ -42,8 +40,8 @@ def get_identity_scanner() -> Scanner | None:
     Raises:
         BotvisorError: when Redis cannot be used as the environment says.
     """
-    settings = load_settings()
-    if not redis_in_use(settings):
+    settings = settings_in_use()
+    if settings is None:
         return None
 
     def scan(room_url: str) -> list[dict[str, Any]]:
