@@ -1,7 +1,15 @@
 """The breaker, against what it is to do: batches begin and end in any order, late ones included."""
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from botvisor.actors.backend.breaker import Breaker, Failure, failed, recovered, succeeded
 
@@ -62,5 +70,5 @@ class BreakerMachine(RuleBasedStateMachine):
             assert self.breaker.probe_at <= self.now + 15 + 1e-6
 
 
-TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = examples(200)
+def test_in_whatever_order_batches_end_the_breaker_opens_probes_and_closes_as_it_should():
+    run_state_machine_as_test(BreakerMachine, settings=examples(120))

@@ -4,7 +4,13 @@ import itertools
 
 import anyio
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from loguru import logger
 
 from botvisor.actors.backend.circuit import ATTEMPTS, Circuit
@@ -158,5 +164,6 @@ class CircuitMachine(RuleBasedStateMachine):
 LIMITS_S = {"serves": 0.01, "is silent": 1.6, "loads": 0.01, "is a replica": 0.01, "wants a password": 0.01}
 CLOSED = ("serves", "trickles", "trickles for ever", "is full", "hangs up after a byte")
 
-TestCircuit = CircuitMachine.TestCase
-TestCircuit.settings = examples(60, steps=30)
+
+def test_however_redis_fails_attempts_limits_and_words_are_as_they_should_be():
+    run_state_machine_as_test(CircuitMachine, settings=examples(40, steps=30))

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import msgspec
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from botvisor.errors import LeaseLost
 from botvisor.process import own
@@ -232,9 +238,13 @@ class RedisQueueMachine(QueueMachine):
         assert self.world.without_lifetime() == []
 
 
-TestMemoryQueue = QueueMachine.TestCase
-TestMemoryQueue.settings = examples(80)
-TestFileQueue = FileQueueMachine.TestCase
-TestFileQueue.settings = examples(25)
-TestRedisQueue = RedisQueueMachine.TestCase
-TestRedisQueue.settings = examples(15)
+def test_in_memory_nothing_is_lost_and_nothing_is_repeated_unmarked():
+    run_state_machine_as_test(QueueMachine, settings=examples(80))
+
+
+def test_on_files_nothing_is_lost_and_nothing_is_repeated_unmarked():
+    run_state_machine_as_test(FileQueueMachine, settings=examples(25))
+
+
+def test_on_redis_nothing_is_lost_and_nothing_is_repeated_unmarked():
+    run_state_machine_as_test(RedisQueueMachine, settings=examples(15))

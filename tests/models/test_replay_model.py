@@ -10,7 +10,13 @@ from pathlib import Path
 
 import msgspec
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from botvisor.actors.backend.files import FileStore
 from botvisor.actors.backend.merging import merge, settles
@@ -215,7 +221,9 @@ class RealReplayMachine(ReplayMachine):
     new_redis = RealRedis
 
 
-TestReplay = ReplayMachine.TestCase
-TestReplay.settings = examples(80, steps=40)
-TestReplayOverRedis = RealReplayMachine.TestCase
-TestReplayOverRedis.settings = examples(8, steps=30)
+def test_after_an_outage_redis_has_the_latest_of_what_was_accepted():
+    run_state_machine_as_test(ReplayMachine, settings=examples(80, steps=40))
+
+
+def test_after_an_outage_a_real_redis_has_it_too():
+    run_state_machine_as_test(RealReplayMachine, settings=examples(20, steps=30))
