@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import anyio
 import msgspec
 
 from .errors import BotvisorError
@@ -20,7 +21,8 @@ _STACK_LINES = 30
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 _PACKAGES = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
-_OURS = str(Path(__file__).resolve().parent) + os.sep
+# What runs everybody's tasks: a stall is hardly ever its fault, and it is in each stack.
+_RUNNERS = tuple(str(Path(file).parent) + os.sep for file in (__file__, anyio.__file__))
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class Stall(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a stall.
 
     Args:
-        where: the innermost line that is neither Python's own nor botvisor's, or else the innermost.
+        where: the innermost line that is not Python's own, anyio's or botvisor's, or else the innermost.
         stack: all of it, innermost line last; no local variables.
         for_s: how long it has lasted, in seconds.
     """
@@ -117,4 +119,4 @@ def _is_authors(file: str) -> bool:
     if file.startswith("<"):
         return False
     installed = any(part in file for part in _PACKAGES)
-    return not file.startswith(_OURS) and (installed or not file.startswith(_STDLIB))
+    return not file.startswith(_RUNNERS) and (installed or not file.startswith(_STDLIB))

@@ -11,6 +11,7 @@ import anyio
 from .stall import Stall, stall_of
 
 _LOOKS = 4  # in the time after which a loop counts as blocked
+_WORKED = 0.1  # of a stall: on a busy machine whoever is in the way gets no more of a core
 AGAIN_S = 5.0  # a stall that lasts is told again this often
 
 
@@ -69,7 +70,7 @@ class Watchdog:
                 stall, self._stall = self._stall, None
                 for_s, self._turned_at = now - self._turned_at, now
                 # A process that was stopped, or a machine that slept, did not work meanwhile.
-                held = for_s > self._after_s + self._look_s and worked_s > for_s / 2
+                held = for_s > self._after_s + self._look_s and worked_s > for_s * _WORKED
                 if stall is not None or held:
                     self._on_turn(stall, for_s)
         finally:

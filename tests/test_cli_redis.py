@@ -78,6 +78,16 @@ async def test_a_thousand_bots_are_read_in_two_round_trips(world, run, round_tri
     assert (code, len(out.splitlines())) == (0, 1001)
 
 
+async def test_a_whole_fleet_is_waited_for_at_one_time(world, run):
+    await write(world, *(beat(f"bot{number}") for number in range(1000)))
+    code, out, err = await run("send", "--all", "hello", "--wait", "4", "--json", **env_of(world.server))
+    receipts = json.loads(out)
+    assert (code, {each["state"] for each in receipts}, len(receipts)) == (4, {"stored"}, 1000)
+    assert err == "botvisor: not handled within 4 s: 1000 of 1000 messages\n"
+    sent_ms = [int(each["id"].split("_")[1]) for each in receipts]
+    assert max(sent_ms) - min(sent_ms) < 4000  # so none waited until another had waited in vain
+
+
 async def test_an_empty_fleet_is_an_answer(world, run):
     assert await run("ps", "--json", **env_of(world.server)) == (0, "[]\n", "")
     assert (await run("ps"))[:2] == (0, "no live bots (--all shows those that ended)\n")

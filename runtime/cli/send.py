@@ -24,7 +24,7 @@ FAILED = 1
 SPOOLED = 3
 NOT_REACHED = 4
 
-_AT_ONCE = 100
+_AT_ONCE = 4_000  # so that a whole fleet is waited for together; the backend has room for twice as many
 _STEPS = ("stored", "delivered", "handled")
 _USAGE = "botvisor send [options] (BOT | ROOM | --room ROOM | --all) TEXT"
 _EPILOG = """\
