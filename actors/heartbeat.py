@@ -37,7 +37,7 @@ class HeartbeatActor(Actor):
         log: where it says what it does.
     """
 
-    def __init__(self, vitals: Vitals, backend: Ref, interval_s: float, log: Log) -> None:
+    def __init__(self, vitals: Vitals, backend: Ref[Any, Any], interval_s: float, log: Log) -> None:
         self._vitals = vitals
         self._backend = backend
         self._interval_s = interval_s

@@ -25,7 +25,7 @@ class IdentityActor(BatchActor):
         log: where it says what it does.
     """
 
-    def __init__(self, cache: IdentityCache, backend: Ref, log: Log) -> None:
+    def __init__(self, cache: IdentityCache, backend: Ref[Any, Any], log: Log) -> None:
         self._cache = cache
         self._backend = backend
         self._log = log

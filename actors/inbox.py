@@ -64,7 +64,7 @@ class InboxActor(Actor):
         self,
         inbox: Inbox,
         owner: Owner,
-        backend: Ref,
+        backend: Ref[Any, Any],
         doorbell: Doorbell,
         on_control: Callable[[Control], None],
         log: Log,

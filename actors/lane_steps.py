@@ -16,7 +16,7 @@ from botvisor.store import BuryMessage, Command, NextMessage, ReleaseLease, Retu
 TIMEOUT_S = 4.5  # the batch that is in flight may take its 2 s before ours takes the same
 
 
-async def leave(inbox: Inbox, owner: Owner, backend: Ref, log: Log) -> None:
+async def leave(inbox: Inbox, owner: Owner, backend: Ref[Any, Any], log: Log) -> None:
     """Settle what can be settled, and give the leases up; what `main` left unhandled stays in flight.
 
     Args:
@@ -55,6 +55,6 @@ def failures(answers: Sequence[Any]) -> list[Exception]:
     return [a for a in answers if isinstance(a, Exception) and not isinstance(a, (LeaseLost, StoreAway))]
 
 
-async def ask(backend: Ref, commands: Sequence[Command]) -> list[Any]:
+async def ask(backend: Ref[Any, Any], commands: Sequence[Command]) -> list[Any]:
     """Ask the backend for several things at once; see `Ref.ask_all`."""
     return await backend.ask_all(commands, timeout=TIMEOUT_S) if commands else []

@@ -5,6 +5,8 @@ if __name__ != "botvisor":
 
 from botvisor.config import Settings as Settings
 
+from .actor import Actor as Actor
+from .actor import Context as Context
 from .bot import Bot as Bot
 from .bot import current_bot as current_bot
 from .bot_supervisor import BotSupervisor as BotSupervisor
@@ -12,6 +14,11 @@ from .client import Client as Client
 from .client import open_client as open_client
 from .embed import open_bot as open_bot
 from .embed import open_supervisor as open_supervisor
+from .errors import ActorCrashed as ActorCrashed
+from .errors import ActorStopped as ActorStopped
+from .errors import AskTimeout as AskTimeout
+from .errors import MailboxFull as MailboxFull
+from .errors import Reject as Reject
 from .handle import BotHandle as BotHandle
 from .heartbeat import Heartbeat as Heartbeat
 from .hooks import Hooks as Hooks
@@ -20,6 +27,7 @@ from .inbox import Inbox as Inbox
 from .messages import AdminMessage as AdminMessage
 from .participants import Participants as Participants
 from .receipt import Receipt as Receipt
+from .ref import Ref as Ref
 from .restart import Policy as Policy
 from .run import run_bot as run_bot
 

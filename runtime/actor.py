@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
 from .errors import MailboxFull
-from .ref import Ref
+from .ref import Answer, Message, Ref
 from .timers import Timers
 
 
@@ -27,7 +27,9 @@ class Context:
 
     __slots__ = ("_post", "_timers", "generation", "over", "ref")
 
-    def __init__(self, ref: Ref, generation: int, timers: Timers, post: Callable[[Any], None]) -> None:
+    def __init__(
+        self, ref: Ref[Any, Any], generation: int, timers: Timers, post: Callable[[Any], None]
+    ) -> None:
         self.ref = ref
         self.generation = generation
         self.over = False
@@ -80,7 +82,9 @@ class _Later:
 class Actor:
     """One incarnation of an actor: a fresh instance for every start.
 
-    What is to survive a restart belongs to whoever made the factory that makes the instances.
+    Subclass it, and annotate `handle` with what it takes and answers: that is what a type checker then wants
+    of who uses its `Ref`. What is to survive a restart belongs to whoever made the factory that makes the
+    instances, and is handed to each of them.
     """
 
     async def start(self, ctx: Context) -> None:
@@ -111,6 +115,22 @@ class Actor:
         Args:
             reason: why it stops.
         """
+
+
+class Handles(Protocol[Message, Answer]):
+    """An actor as a type checker sees it: what its `handle` is annotated with is what its `Ref` takes."""
+
+    async def start(self, ctx: Context) -> None:
+        """See `Actor.start`."""
+        ...
+
+    async def handle(self, message: Message, /) -> Answer:
+        """See `Actor.handle`."""
+        ...
+
+    async def stop(self, reason: str) -> None:
+        """See `Actor.stop`."""
+        ...
 
 
 class BatchActor(Actor):

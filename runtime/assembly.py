@@ -13,7 +13,7 @@ from botvisor.config import Settings
 
 from . import bot_id
 from .bot import Bot
-from .cell import Cell
+from .bot_actors import BotActors
 from .handle import BotHandle
 from .health import Health
 from .hook_runner import HookRunner
@@ -23,6 +23,7 @@ from .inbox import Inbox
 from .lane import Lane
 from .process import Owner
 from .ref import Ref
+from .restart import Policy
 from .storage import Storage
 from .supervisor import Supervisor
 from .vitals import Vitals
@@ -43,44 +44,43 @@ class Assembly:
     settings: Settings
     storage: Storage
     core: Supervisor
-    backend: Ref
+    backend: Ref[Any, Any]
     health: Health
 
     def new_bot(
-        self, owner: Owner, room_url: str, *, start_timeout: float, grace: float, hooks: Hooks
-    ) -> tuple[BotHandle, list[Cell]]:
-        """Return a new bot's handle, and the cells of its actors in the order in which they are started.
+        self, owner: Owner, room_url: str, *, policy: Policy, grace: float, hooks: Hooks
+    ) -> BotHandle:
+        """Return a new bot's handle; its actors have yet to be started.
 
         Args:
             owner: who the bot is.
             room_url: the room that it serves.
-            start_timeout: the limit of an actor's start, in seconds.
+            policy: how its actors are restarted.
             grace: how long `main` has to end when the bot is stopped, in seconds.
             hooks: what is called when something happens to the bot.
         """
         inbox, cache, began = Inbox(), IdentityCache(), time.monotonic()
         inbox.lanes = [Lane(queue) for queue in bot_id.queues(owner, room_url, self.settings)]
-        vitals = Vitals(owner, room_url, lambda: self._probe(owner.bot_id, began, inbox))
         backend, doorbell, log = self.backend, self.storage.doorbell, self.storage.log
-        actors = {
-            "identity": lambda: IdentityActor(cache, backend, log),
-            "heartbeat": lambda: HeartbeatActor(vitals, backend, self.settings.heartbeat_interval_s, log),
-            "inbox": lambda: InboxActor(
+        actors = BotActors(owner.bot_id, self.core, policy, {"backend": backend}, log)
+
+        def probe() -> tuple[dict[str, Any], bool]:
+            health, degraded = self.health.probe(owner.bot_id, actors.custom, began)
+            return health | {"main": inbox.progress()}, degraded
+
+        vitals = Vitals(owner, room_url, probe)
+        identity = actors.add("identity", lambda: IdentityActor(cache, backend, log))
+        interval_s = self.settings.heartbeat_interval_s
+        actors.add("heartbeat", lambda: HeartbeatActor(vitals, backend, interval_s, log))
+        actors.add(
+            "inbox",
+            lambda: InboxActor(
                 inbox, owner, backend, doorbell, lambda control: handle.obey(control, log), log
             ),
-        }
-        cells = {
-            kind: Cell(f"{owner.bot_id}/{kind}", factory, self.core.timers, start_timeout=start_timeout)
-            for kind, factory in actors.items()
-        }
-        identities = Identities(room_url, owner.instance, cache, cells["identity"].ref)
-        refs = {kind: cell.ref for kind, cell in cells.items()} | {"backend": backend}
-        bot = Bot(vitals, inbox, identities, refs, lambda reason: handle.request_stop(reason))
-        runner = HookRunner(hooks, bot, lambda: self.health.trouble(owner.bot_id), log)
-        handle = BotHandle(bot, vitals, self.core, [cell.name for cell in cells.values()], grace, runner)
+        )
+        identities = Identities(room_url, owner.instance, cache, identity)
+        bot = Bot(vitals, inbox, identities, actors, lambda reason: handle.request_stop(reason))
+        runner = HookRunner(hooks, bot, lambda: self.health.trouble(owner.bot_id, actors.custom), log)
+        handle = BotHandle(bot, vitals, self.core, actors, grace, runner)
         handle.at_end.append(doorbell.on_identity_changed(room_url, cache.changed))
-        return handle, list(cells.values())
-
-    def _probe(self, bot_id: str, began: float, inbox: Inbox) -> tuple[dict[str, Any], bool]:
-        health, degraded = self.health.probe(bot_id, began)
-        return health | {"main": inbox.progress()}, degraded
+        return handle

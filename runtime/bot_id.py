@@ -27,7 +27,9 @@ _HOST_CHARS = 100
 _NO_ID_CHARACTERS = re.compile(r"[^A-Za-z0-9._:-]")
 
 
-async def acquire(given: str | None, settings: Settings, taken: set[str], backend: Ref, log: Log) -> Owner:
+async def acquire(
+    given: str | None, settings: Settings, taken: set[str], backend: Ref[Any, Any], log: Log
+) -> Owner:
     """Find a bot its id, and take the lease of its queue.
 
     Args:
@@ -108,7 +110,7 @@ class _Claims:
         log: where it says what is uncertain.
     """
 
-    def __init__(self, settings: Settings, taken: set[str], backend: Ref, log: Log) -> None:
+    def __init__(self, settings: Settings, taken: set[str], backend: Ref[Any, Any], log: Log) -> None:
         self._settings = settings
         self._taken = taken
         self._backend = backend

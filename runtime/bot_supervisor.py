@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup
 
 from botvisor.actors.backend.actor import BackendActor
@@ -249,27 +248,17 @@ class BotSupervisor:
             await self.core.start(TaskChild(PROBES, self._probes.run), Policy())
         open_files.make_room(len(self._handles) + 1)
         owner = await ids.acquire(given_id, self.settings, self.taken_ids, self.backend, self.log)
-        handle, cells = self._assembly.new_bot(
-            owner, room_url, start_timeout=policy.start_timeout, grace=grace, hooks=hooks or Hooks()
-        )
-        infrastructure = msgspec.structs.replace(policy, restart="permanent")
-
-        def ended(record: Record) -> None:
-            if record.exhausted and record.error is not None:
-                handle.fail(record.error, f"{record.name} used up its restarts")
-
+        handle = self._assembly.new_bot(owner, room_url, policy=policy, grace=grace, hooks=hooks or Hooks())
         self._handles[handle.id] = handle
         try:
             if handle.hooks.wanted:
                 await self.core.start(TaskChild(handle.hooks.name, handle.hooks.run), Policy())
-            for cell in cells:
-                if handle.stopping or self._stopping:
-                    raise SupervisorStopped
-                await self.core.start(cell, infrastructure, ended)
+            if self._stopping:  # since before its id was acquired
+                raise SupervisorStopped
+            await handle.actors.start_added()
         except BaseException as error:
             await self._unwind(handle, error)
-            for cell in cells:
-                cell.dispose()  # those that were not even tried
+            handle.actors.dispose()
             raise
         handle.hooks.tell("started")
         return handle

@@ -61,7 +61,7 @@ class Cell:
     ) -> None:
         self.name = name
         self.mailbox = Mailbox(name, capacity)
-        self.ref = (GroupRef if gathers else Ref)(name, self.mailbox, timers)
+        self.ref: Ref[Any, Any] = (GroupRef if gathers else Ref)(name, self.mailbox, timers)
         self.handling: str = ""
         self._factory = factory
         self._timers = timers

@@ -46,7 +46,7 @@ class Client(Observer):
 
     def __init__(
         self,
-        backend: Ref,
+        backend: Ref[Any, Any],
         settings: Settings,
         log: Log,
         *,

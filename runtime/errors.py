@@ -176,6 +176,38 @@ class BotIdTaken(BotvisorError):
         )
 
 
+class ActorNameTaken(BotvisorError, ValueError):
+    """A bot has an actor of that name.
+
+    Args:
+        actor: the actor's full name, such as ``bot-1/tally``.
+        why: why the name is taken, in words.
+    """
+
+    def __init__(self, actor: str, why: str) -> None:
+        self.actor = actor
+        self.why = why
+        super().__init__(actor, why)
+
+    def __str__(self) -> str:
+        return f"there is an actor {self.actor}, {self.why}: give this one another name"
+
+
+class BotStopping(BotvisorError):
+    """The bot is to stop, so it starts nothing more.
+
+    Args:
+        bot_id: the bot.
+    """
+
+    def __init__(self, bot_id: str) -> None:
+        self.bot_id = bot_id
+        super().__init__(bot_id)
+
+    def __str__(self) -> str:
+        return f"bot {self.bot_id} is stopping: it starts no more actors"
+
+
 class QueueTaken(BotvisorError):
     """Somebody else takes the messages of this queue.
 

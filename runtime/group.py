@@ -82,7 +82,7 @@ def _twin_of(error: BaseException) -> BaseException:
     return twin.with_traceback(error.__traceback__)
 
 
-class GroupRef(Ref):
+class GroupRef(Ref[Any, Any]):
     """The address of an actor that takes batches, and is asked much and by many.
 
     An ask joins the one that was sent just before and still waits in the mailbox, and goes by itself if there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from .bot import Bot
+from .bot_actors import BotActors
 from .child import Record
 from .control import Control
 from .errors import describe
@@ -100,7 +101,7 @@ class BotHandle:
         bot: the bot.
         vitals: what its heartbeats say.
         supervisor: supervises its children.
-        actors: the names of its actors, in the order they are started.
+        actors: its actors.
         grace_s: how long `main` has to end when the bot is stopped.
         hooks: calls the hooks of the bot's author.
     """
@@ -110,7 +111,7 @@ class BotHandle:
         bot: Bot,
         vitals: Vitals,
         supervisor: Supervisor,
-        actors: Sequence[str],
+        actors: BotActors,
         grace_s: float,
         hooks: HookRunner,
     ) -> None:
@@ -121,12 +122,13 @@ class BotHandle:
         self.finished = anyio.Event()
         self.at_end: list[Callable[[], None]] = []  # what is called when nothing of the bot is left
         self._supervisor = supervisor
-        self._actors = actors
+        self.actors = actors
         self._grace_s = grace_s
         self._draining = False
         self._failure: BaseException | None = None
         self._stop = anyio.Event()
         self._hurry = anyio.Event()
+        actors.stopping, actors.on_exhausted = self._stop.is_set, self.fail
 
     def __repr__(self) -> str:
         return f"<BotHandle {self.id} {self.bot.status}>"
@@ -254,8 +256,7 @@ class BotHandle:
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "ledger": [msgspec.to_builtins(entry) for entry in entries[-4:]],
         }
-        for name in reversed(self._actors):
-            await self._supervisor.stop(name, reason)
+        await self.actors.stop(reason)
 
     async def _end_sooner(self, significant: Significant, group: TaskGroup) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -51,15 +52,16 @@ class Health:
         """Time it no longer."""
         self._figures.close()
 
-    def probe(self, bot_id: str, began: float) -> tuple[dict[str, Any], bool]:
+    def probe(self, bot_id: str, custom: Sequence[str], began: float) -> tuple[dict[str, Any], bool]:
         """Return a bot's figures, and whether it is degraded.
 
         Args:
             bot_id: the bot.
+            custom: the names of the actors that its author has started.
             began: when it was started, on the clock of `time.monotonic`.
         """
         prefix, supervisor = f"{bot_id}/", self._supervisor
-        names, resting = self._names(prefix), self._resting(prefix)
+        names, resting = self._names(prefix, custom), self._resting(prefix, custom)
         shared = self.shared()
         ledger = [e for e in supervisor.ledger.entries() if self._concerns(e.actor, prefix)]
         waiting = {name.removeprefix(prefix): supervisor.waiting(name) for name in names}
@@ -72,6 +74,8 @@ class Health:
             "uptime_s": round(time.monotonic() - began, 1),
             **shared,
         }
+        if custom:
+            health["actors"] = list(custom)
         return health, bool(resting) or shared["backend"] != self._storage.home
 
     def shared(self) -> dict[str, Any]:
@@ -85,22 +89,22 @@ class Health:
             **self._figures.read(),
         }
 
-    def trouble(self, bot_id: str) -> str:
-        """Return why a bot is degraded, in a few words; empty when it is not."""
+    def trouble(self, bot_id: str, custom: Sequence[str]) -> str:
+        """Return why a bot is degraded, in a few words; empty when it is not. See `probe`."""
         mode, home = self._storage.state()["mode"], self._storage.home
-        reasons = [f"{name} is at rest" for name in self._resting(f"{bot_id}/")]
+        reasons = [f"{name} is at rest" for name in self._resting(f"{bot_id}/", custom)]
         if mode != home:
             reasons.append(f"the backend is {mode}, not {home}")
         return "; ".join(reasons)
 
-    def _names(self, prefix: str) -> list[str]:
-        return [*self._shared, *(f"{prefix}{name}" for name in _OWN)]
+    def _names(self, prefix: str, custom: Sequence[str]) -> list[str]:
+        return [*self._shared, *(f"{prefix}{name}" for name in (*_OWN, *custom))]
 
-    def _resting(self, prefix: str) -> list[str]:
+    def _resting(self, prefix: str, custom: Sequence[str]) -> list[str]:
         rests = (State.PARKED, State.BACKING_OFF)
         return [
             name
-            for name in self._names(prefix)
+            for name in self._names(prefix, custom)
             if name in self.ailing or self._supervisor.state(name) in rests
         ]
 

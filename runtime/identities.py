@@ -74,7 +74,7 @@ class Identities:
         actor: the identity-cache actor.
     """
 
-    def __init__(self, room_url: str, writer: str, cache: IdentityCache, actor: Ref) -> None:
+    def __init__(self, room_url: str, writer: str, cache: IdentityCache, actor: Ref[Any, Any]) -> None:
         self._room_url = room_url
         self._writer = writer
         self._cache = cache

@@ -44,7 +44,7 @@ class Observer:
     """
 
     def __init__(
-        self, backend: Ref, settings: Settings, state: Callable[[], dict[str, Any]] | None = None
+        self, backend: Ref[Any, Any], settings: Settings, state: Callable[[], dict[str, Any]] | None = None
     ) -> None:
         self._backend = backend
         self._settings = settings

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .envelope import Envelope, Reply
 from .errors import ActorStopped, MailboxFull
 from .mailbox import Mailbox
 from .timers import Timers
 
+Message = TypeVar("Message", contravariant=True)
+Answer = TypeVar("Answer", covariant=True)
 
-class Ref:
+
+class Ref(Generic[Message, Answer]):
     """Sends messages to an actor. To be used on the supervisor's event loop.
+
+    For a type checker it is a ``Ref[Message, Answer]``: of what the actor takes, and of what it answers.
 
     Args:
         name: the actor's name.
@@ -30,7 +35,7 @@ class Ref:
     def __repr__(self) -> str:
         return f"<Ref {self.name}>"
 
-    def tell(self, message: Any) -> None:
+    def tell(self, message: Message) -> None:
         """Send a message. Never blocks, and tells nothing about what became of it.
 
         Args:
@@ -42,7 +47,7 @@ class Ref:
         """
         self._mailbox.put(Envelope(message, None, self._timers.now()))
 
-    async def ask(self, message: Any, *, timeout: float) -> Any:
+    async def ask(self, message: Message, *, timeout: float) -> Answer:
         """Send a message and wait for the answer.
 
         An ask that still waits in the mailbox when the actor restarts goes on waiting, to its own deadline.
@@ -61,9 +66,10 @@ class Ref:
             AskTimeout: the deadline has passed.
             MailboxFull: its mailbox is full.
         """
-        return await self._post(message, timeout).wait()
+        answer: Answer = await self._post(message, timeout).wait()
+        return answer
 
-    def begin(self, message: Any, *, timeout: float) -> Awaitable[Any]:
+    def begin(self, message: Message, *, timeout: float) -> Awaitable[Answer | Exception]:
         """Send a message. Returns what to await for its answer, where an error is a value; see `ask`.
 
         Raises:
@@ -71,7 +77,7 @@ class Ref:
         """
         return _answer(self._post(message, timeout))
 
-    async def ask_all(self, messages: Sequence[Any], *, timeout: float) -> list[Any]:
+    async def ask_all(self, messages: Sequence[Message], *, timeout: float) -> list[Answer | Exception]:
         """Send several messages at once and wait for all the answers.
 
         Args:
@@ -94,7 +100,7 @@ class Ref:
                 if isinstance(reply, Reply):
                     reply.abandon()
 
-    def _post(self, message: Any, timeout: float) -> Reply:
+    def _post(self, message: Message, timeout: float) -> Reply:
         now = self._timers.now()
         reply = Reply(self.name, timeout)
         self._mailbox.put(Envelope(message, reply, now))

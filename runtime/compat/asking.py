@@ -11,7 +11,7 @@ from botvisor.store import Command
 TIMEOUT_S = 4.5  # the batch that is in flight may take its 2 s before ours takes the same
 
 
-async def ask(backend: Ref, command: Command) -> Any:
+async def ask(backend: Ref[Any, Any], command: Command) -> Any:
     """Ask the backend for one thing.
 
     Raises:
