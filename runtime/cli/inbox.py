@@ -11,16 +11,15 @@ from typing import Any
 
 from botvisor.client import Client, open_client
 from botvisor.config import Settings
-from botvisor.errors import MalformedMessage, StoreError
+from botvisor.errors import StoreError
 from botvisor.message_forms import known_by
-from botvisor.messages import decode_message
 from botvisor.store import Queue, QueuedMessage
 
 from .arguments import add_command
+from .letters import letter_of
 from .output import complain, duration, say, say_json, warn_if_away
 from .table import show
 
-_WORDS = {"stored": "queued", "delivered": "claimed", "dead": "dead"}
 _EPILOG = """\
 Shown are all queues that the bot serves: its id's, its pid's, its room's. STATE is queued, claimed (the
 bot has it, and has not handled it yet) or dead (given up after three tries, or malformed). Nothing is
@@ -112,24 +111,12 @@ async def _treat_one(client: Client, queue: Queue, message: QueuedMessage, actio
 
 
 def _document(queue: Queue, message: QueuedMessage, now: float) -> dict[str, Any]:
-    text, sender = "", None
-    try:
-        decoded = decode_message(message.raw, fallback_id=message.name, source="", received_at=now)
-        text, sender = decoded.text, decoded.sender_name or decoded.sender_id
-    except MalformedMessage as error:
-        text = f"({error.reason})"
     stored = datetime.fromtimestamp(message.stored_at, UTC).isoformat(timespec="milliseconds")
     return {
-        "id": known_by(message.raw, message.name),
-        "state": _WORDS[message.state],
-        "queue": str(queue),
+        **letter_of(queue, message),
         "store": queue.store or message.store or None,
         "age_s": round(max(0.0, now - message.stored_at), 1),
         "stored_at": stored,
-        "tries": message.tries,
-        "sender": sender,
-        "text": text,
-        "reason": message.reason or None,
     }
 
 

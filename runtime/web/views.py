@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from botvisor import liveness, process
-from botvisor.cli import fleet, summary
+from botvisor.cli import fleet, letters, summary
 from botvisor.cli.output import duration, printable
-from botvisor.errors import MalformedMessage
 from botvisor.heartbeat import Heartbeat
-from botvisor.message_forms import known_by
-from botvisor.messages import decode_message
 from botvisor.store import Queue, QueuedMessage
 
 MESSAGES = 100  # of a bot that are shown
@@ -22,7 +19,6 @@ _LINE = 300  # characters
 _TEXT = 2_000
 _STACK = 8_000
 _ENTRIES = 16
-_WORDS = {"stored": "queued", "delivered": "claimed", "dead": "dead"}
 _UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -106,20 +102,14 @@ def details_of(
 
 def letter_of(queue: Queue, message: QueuedMessage) -> dict[str, Any]:
     """Return a message of a bot's queues as its page shows it."""
-    sender: str | None = None
-    try:
-        decoded = decode_message(message.raw, fallback_id=message.name, source="", received_at=0.0)
-        text, sender = decoded.text, decoded.sender_name or decoded.sender_id
-    except MalformedMessage as error:
-        text = f"({error.reason})"
+    letter = letters.letter_of(queue, message)
     return {
-        "id": clip(known_by(message.raw, message.name)),
-        "state": _WORDS.get(message.state, message.state),
+        **letter,
+        "id": clip(letter["id"]),
         "queue": clip(queue),
         "stored_at": message.stored_at,
-        "tries": message.tries,
-        "sender": clip(sender, 80) if sender else None,
-        "text": clip(text, _TEXT),
+        "sender": clip(letter["sender"], 80) if letter["sender"] else None,
+        "text": clip(letter["text"], _TEXT),
         "reason": clip(message.reason) or None,
     }
 
