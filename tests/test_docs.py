@@ -50,6 +50,14 @@ def test_the_tests_on_how_to_test_a_bot_pass(tmp_path):
     assert len(TESTS) == 3
 
 
+def test_the_actor_on_the_how_to_page_does_what_the_page_says(tmp_path):
+    text = (ROOT / "docs/how-to/actors.md").read_text()
+    ((_, code),) = blocks("docs/how-to/actors.md")
+    with contextlib.closing(Program(code, tmp_path)) as bot:
+        assert bot.ends() == 0
+    assert bot.out[-1] == text.partition("It prints `")[2].partition("`")[0]
+
+
 class Reader:
     """Somebody who follows the tutorial to the letter."""
 
