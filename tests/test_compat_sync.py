@@ -53,6 +53,13 @@ async def in_a_thread(function):
     return await anyio.to_thread.run_sync(function)
 
 
+async def in_a_loop_of_trio(function):
+    async def call():
+        return function()
+
+    return await anyio.to_thread.run_sync(lambda: anyio.run(call, backend="trio"))
+
+
 async def in_a_loop_of_a_thread(function):
     async def call():
         return function()
@@ -71,13 +78,14 @@ class Timer:
 
 def use_all():
     """Use everything once; returns what was read."""
+    assert check_redis_heartbeat_available()
     get_heartbeat_sender()(12345, ROOM, ["user1"])
     get_identity_writer()(ROOM, "user1", {"name": "John"})
     get_write_admin_message()(12345, {"prompt": "hi", "senderName": "Ann"})
     return get_heartbeat_reader()(12345), get_identity_scanner()(ROOM), get_heartbeat_reader()(54321)
 
 
-@pytest.mark.parametrize("where", [inside_the_loop, in_a_thread, in_a_loop_of_a_thread])
+@pytest.mark.parametrize("where", [inside_the_loop, in_a_thread, in_a_loop_of_a_thread, in_a_loop_of_trio])
 async def test_they_work_from_everywhere(on_redis, where):
     with logged() as lines:
         beat, found, nothing = await where(use_all)

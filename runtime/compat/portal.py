@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import contextvars
 import os
 import threading
 import time
@@ -41,6 +42,7 @@ class Portal:
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop
+        self._context: contextvars.Context
         self._stop: asyncio.Event
         self._client: RedisClient
         # Its worker threads inherit that it is a daemon: none of them keeps the program.
@@ -80,7 +82,8 @@ class Portal:
         """
         ends_at = time.monotonic() + within_s
         self.wait(within_s)
-        future = asyncio.run_coroutine_threadsafe(self._do(do), self._loop)
+        # A task takes its context along, and that of a caller on trio says that this is trio.
+        future = self._context.copy().run(asyncio.run_coroutine_threadsafe, self._do(do), self._loop)
         try:
             return future.result(max(0.0, ends_at - time.monotonic()))
         except BaseException as error:
@@ -113,6 +116,7 @@ class Portal:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._context = contextvars.copy_context()
         async with open_supervisor(self._settings) as supervisor:
             self._client = RedisClient(supervisor)
 
