@@ -16,6 +16,7 @@ from botvisor.store import (
     WriteHeartbeat,
     WriteIdentity,
 )
+from botvisor.wire import ALIVE_KEY
 
 from . import failover_rig, redis_server
 from .failover_rig import ROOM
@@ -78,21 +79,30 @@ async def test_bots_of_both_stores_are_listed_once(servers, rigs):
     assert found == {"on-redis": "healthy", "on-files": "healthy", "moved": "healthy"}
 
 
+def seen_by_redis(rig, bot_id, *, ago_s):
+    """Have a heartbeat on Redis as old as it says: the server noted when it came."""
+    rig.client().zincrby(ALIVE_KEY, -1000 * ago_s, bot_id)
+
+
+KILLED_LONG_AGO = {"ago_s": 9_000, "pid": 1, "start_ticks": 1}
+
+
 @pytest.mark.parametrize(
     ("redis", "files", "seen"),
     [
-        (beat("x"), beat("x", "draining", ago_s=60), "healthy"),
-        (beat("x", "draining", ago_s=20), beat("x"), "healthy"),
-        (beat("x", "stopped"), beat("x", "draining", ago_s=20), "draining"),
-        (beat("x", "draining", ago_s=20), beat("x", "stopped"), "draining"),
-        (beat("x", "stopped"), beat("x", "healthy", ago_s=9_000, pid=1, start_ticks=1), "stopped"),
+        ({}, {"status": "draining", "ago_s": 60}, "healthy"),
+        ({"status": "draining", "ago_s": 20}, {}, "healthy"),
+        ({"status": "stopped"}, {"status": "draining", "ago_s": 20}, "draining"),
+        ({"status": "draining", "ago_s": 20}, {"status": "stopped"}, "draining"),
+        ({"status": "stopped"}, KILLED_LONG_AGO, "stopped"),
     ],
     ids=["later", "later on files", "it lives on files", "it lives on Redis", "killed on files long ago"],
 )
 async def test_a_heartbeat_of_who_lives_counts_then_the_later_one(servers, rigs, redis, files, seen):
     rig = rigs(await servers())
-    await rig.redis.execute([redis])
-    await rig.files.execute([files])
+    await rig.redis.execute([beat("x", **redis)])
+    seen_by_redis(rig, "x", ago_s=redis.get("ago_s", 0))
+    await rig.files.execute([beat("x", **files)])
     (listed,) = await rig.ask(ListHeartbeats())
     assert listed.status == seen
     assert process.host() == listed.host
@@ -169,3 +179,17 @@ async def test_while_redis_is_away_the_files_answer(servers, rigs):
     beats, one, identities = await rig.run(ListHeartbeats(), ReadHeartbeat("here"), ReadIdentity(ROOM, "ann"))
     assert [each.bot_id for each in beats] == [one.bot_id] == ["here"]
     assert identities.participant_id == "ann"
+
+
+async def test_while_redis_is_full_what_was_written_last_is_read_and_not_what_it_still_has(servers, rigs):
+    rig = rigs(await servers())
+    assert await rig.run(identity("ann", "Ann"), identity("bob", "Bob")) == [None, None]
+    rig.client().config_set("maxmemory", 1)
+    assert await rig.run(identity("ann", "Anna"), identity("eve", "Eve")) == [None, None]
+    found = await rig.run(*(ReadIdentity(ROOM, name) for name in ("ann", "bob", "eve")))
+    assert [each.merged()["name"] for each in found] == ["Anna", "Bob", "Eve"]
+    rig.client().config_set("maxmemory", 0)
+    await rig.run(identity("ann", "Anne"))
+    assert (await rig.ask(ReadIdentity(ROOM, "ann"))).merged()["name"] == "Anne"
+    await rig.store.tend()
+    assert (await rig.ask(ReadIdentity(ROOM, "ann"))).merged()["name"] == "Anne"

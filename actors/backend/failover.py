@@ -116,7 +116,7 @@ class FailoverStore:
         """
         began = time.perf_counter()
         self._replay.see([command for command in commands if isinstance(command, WriteHeartbeat)])
-        answers = await self._carry_out(commands, began)
+        answers = self._replay.newest(commands, await self._carry_out(commands, began))
         ask = self._circuit.ask if self._circuit.state == "closed" else None
         await self._handled.settle(commands, answers, ask)
         return answers

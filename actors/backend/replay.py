@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from botvisor.errors import StoreUnavailable
+from botvisor.identity import Identity
 from botvisor.logs import Log
 from botvisor.process import Owner
 from botvisor.store import (
@@ -16,6 +17,7 @@ from botvisor.store import (
     Done,
     NextMessage,
     Queue,
+    ReadIdentity,
     ReleaseLease,
     WriteHeartbeat,
     WriteIdentity,
@@ -123,6 +125,23 @@ class Replay:
                 kept[key] = before
 
         return take_back
+
+    def newest(self, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
+        """Return the answers, with the identities that are kept in place of older ones that Redis has.
+
+        A server that is full is still read from.
+
+        Args:
+            commands: a batch.
+            answers: what it ended with.
+        """
+        return list(map(self._newest_identity, commands, answers)) if self._identities else answers
+
+    def _newest_identity(self, command: Command, answer: Any) -> Any:
+        if not isinstance(command, ReadIdentity) or not isinstance(answer, Identity):
+            return answer
+        kept = self._identities.get((command.room_url, command.participant_id))
+        return kept.identity if kept and answer.version() < kept.identity.version() else answer
 
     def keep_done(self, late: LateDone) -> bool:
         """Keep that a message was handled. Returns whether that is news."""
