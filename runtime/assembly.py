@@ -69,6 +69,7 @@ class Assembly:
             return health | {"main": inbox.progress()}, degraded
 
         vitals = Vitals(owner, room_url, probe)
+        actors.on_change = lambda: vitals.on_change()
         identity = actors.add("identity", lambda: IdentityActor(cache, backend, log))
         interval_s = self.settings.heartbeat_interval_s
         actors.add("heartbeat", lambda: HeartbeatActor(vitals, backend, interval_s, log))

@@ -36,10 +36,12 @@ class BotActors:
         refs: the addresses by name: `shared`, the bot's own, those of its author.
         stopping: returns whether the bot is to stop.
         on_exhausted: called with the error and the reason when an actor ends that the bot cannot be without.
+        on_change: called when the bot has more or fewer actors.
     """
 
     stopping: Callable[[], bool]
     on_exhausted: Callable[[BaseException, str], None]
+    on_change: Callable[[], None]
 
     def __init__(
         self, bot_id: str, core: Supervisor, policy: Policy, shared: dict[str, Ref[Any, Any]], log: Log
@@ -105,6 +107,7 @@ class BotActors:
             self._forget(name)
             cell.dispose()
             raise
+        self.on_change()
         return cell.ref
 
     async def stop_custom(self, name: str, reason: str) -> None:
@@ -142,6 +145,8 @@ class BotActors:
         name = record.name.removeprefix(self._prefix)
         if name not in RESERVED:  # there may be one for each participant: they must not add up
             self._forget(name)
+            if record.ever_ran and not self.stopping():
+                self.on_change()
         if record.error is None:
             return
         if record.exhausted:

@@ -75,7 +75,6 @@ def test_it_tells_its_version(command):
         ["send", "ada", "hello", "--wait", "soon"],
         ["send", "ada", "hello", "--wait", "-1"],
         ["send", "ada", "hello", "--mode", "now"],
-        ["restart", "ada", "main"],
     ],
 )
 def test_a_wrong_command_line_is_told_in_its_last_line(command, arguments):
@@ -233,6 +232,11 @@ def test_a_bot_is_drained(command, ada):
 def test_an_actor_is_restarted(command, ada):
     assert command("restart", "ada", "heartbeat") == (0, "told ada to restart heartbeat\n", "")
     assert command("send", "ada", "still there?", "--wait", "5")[0] == 0
+
+
+def test_an_actor_that_a_bot_does_not_have_is_not_restarted(command, ada):
+    told = "botvisor: bot ada has no actor main: it has identity, heartbeat, inbox\n"
+    assert command("restart", "ada", "main") == (1, "", told)
 
 
 def test_ctrl_c_ends_a_wait_quietly_with_130(tmp_path, ada):

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from loguru import logger
 
-from botvisor import Policy, current_bot, open_bot, open_client
+from botvisor import Actor, ActorStopped, Policy, current_bot, open_bot, open_client
 from botvisor.bot import NoBot
 from botvisor.errors import BotIdTaken, SettingsError, StartFailed
 from botvisor.shared import shared_supervisor
@@ -42,6 +42,18 @@ async def test_after_the_block_the_bot_has_ended_and_holds_nothing(settings):
     assert await held_leases(settings) == []
     async with open_client(settings) as client:
         assert (await client.heartbeat("ada")).epitaph["exit"] == "returned"
+
+
+async def test_an_actor_of_the_blocks_own_ends_with_it(settings):
+    class Echo(Actor):
+        async def handle(self, message):
+            return message
+
+    async with open_bot(bot_id="ada", settings=settings) as bot:
+        echo = await bot.start_actor("echo", Echo)
+        assert await echo.ask("hello", timeout=5) == "hello"
+    with pytest.raises(ActorStopped):
+        echo.tell("too late")
 
 
 async def test_it_touches_no_signals(settings):

@@ -15,6 +15,7 @@ from .output import complain, say, say_json
 _EPILOG = """\
 The bot does so within a second or two. It ends with 1 when there is no such live bot.
 """
+_ACTORS = ("identity", "heartbeat", "inbox")  # of every bot
 
 
 def add(commands: Any) -> None:
@@ -29,7 +30,7 @@ def add(commands: Any) -> None:
     text = "restart one actor of a bot; its restart budget is not charged"
     one = add_command(commands, "restart", control, text, _EPILOG)
     one.add_argument("target", metavar="BOT", help=BOT_HELP)
-    one.add_argument("actor", metavar="ACTOR", choices=["identity", "heartbeat", "inbox"], help="%(choices)s")
+    one.add_argument("actor", metavar="ACTOR", help=f"{', '.join(_ACTORS)}, or one that its author started")
 
 
 async def control(options: Namespace, settings: Settings) -> int:
@@ -41,6 +42,10 @@ async def control(options: Namespace, settings: Settings) -> int:
             away = client.away()
             where = f" on this host, and Redis is away ({away})" if away is not None else ""
             complain(f"no live bot {options.target}{where}")
+            return 1
+        actors = (*_ACTORS, *heartbeat.health.get("actors", ()))
+        if options.actor is not None and options.actor not in actors:
+            complain(f"bot {options.target} has no actor {options.actor}: it has {', '.join(actors)}")
             return 1
         control_id = await client.control(options.target, options.name, **arguments)
     if options.json:

@@ -15,7 +15,7 @@ def crash(bot: Bot, actor: str, error: Exception | None = None) -> None:
 
     Args:
         bot: the bot.
-        actor: ``identity``, ``heartbeat``, ``inbox`` or ``backend``.
+        actor: ``identity``, ``heartbeat``, ``inbox`` or ``backend``; or one that `Bot.start_actor` started.
         error: what the actor raises.
 
     Raises:
