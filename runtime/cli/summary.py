@@ -189,6 +189,9 @@ def _backend(health: dict[str, Any], age_s: float) -> Iterator[str]:
         text += f", and has for {duration(since + age_s)}"
     reason = store.get("reason")
     yield f"{text}, as Redis is away: {reason}." if reason else f"{text}."
+    fallbacks = store.get("fallbacks")
+    if mode == "redis" and isinstance(fallbacks, int) and fallbacks:
+        yield f"Of its operations so far Redis did not take {fallbacks}: this host's files did."
 
 
 def _ledger(heartbeat: Heartbeat) -> Iterator[str]:
