@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 HOW_TO_GET_IT = (
-    "no picture: matplotlib is missing. Install it with "
-    "`.venv/bin/python -m uv pip install --python .venv/bin/python --group soak`, "
+    "no picture: matplotlib is missing. Install it with `.venv/bin/python -m pip install matplotlib`, "
     "and draw what was kept with `./scripts/soak --judge FOLDER --plot FILE.png`"
 )
 
