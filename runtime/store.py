@@ -58,12 +58,7 @@ class WriteHeartbeat(Command, frozen=True):
 
 
 class ReadHeartbeat(Command, frozen=True):
-    """Read a bot's last heartbeat. Result: `Heartbeat` or None.
-
-    Args:
-        bot_id: the bot.
-        living: give None for a bot that has stopped, or has said nothing for as long as a heartbeat lives.
-    """
+    """Read a bot's last heartbeat; if it must be `living`, one that has not ended. Result: it, or None."""
 
     bot_id: str
     living: bool = False
