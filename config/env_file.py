@@ -32,7 +32,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"the file {path} cannot be read: {error}"]) from error
+        raise SettingsError([f"the file {path} cannot be read: {_reason(error)}"]) from error
     found: dict[str, str] = {}
     bad = []
     for number, line in enumerate(lines, 1):
@@ -77,3 +77,8 @@ def _value(text: str) -> str | None:
     if quote == "'":
         return quoted[1]
     return re.sub(r'\\[n"\\]', lambda found: _ESCAPES[found[0]], quoted[1])
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    """Return what is wrong, without the number and the path: the path stands beside it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -94,7 +94,10 @@ def _token(options: Namespace) -> Secret | None:
                 complain(f"others can read {options.token_file}: chmod 600 keeps the token to you")
             text = options.token_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the file with the token cannot be read: {error}") from None
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise ValueError(
+                f"the file with the token cannot be read: {options.token_file}: {reason or error}"
+            ) from None
         if not text:
             raise ValueError(f"{options.token_file} holds no token: it is empty")
         return Secret(text)

@@ -142,7 +142,8 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except (OSError, UnicodeError, OverflowError) as error:
-        raise CannotListen(host, port, str(error)) from error
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise CannotListen(host, port, reason or str(error)) from error
     return listener
 
 
