@@ -149,6 +149,10 @@ def new_identity(room_url: str, participant_id: str, data: Mapping[str, Any], wr
         raise TypeError(f"an identity's data is a mapping, not {type(data).__name__}")
     if not isinstance(participant_id, str):
         raise TypeError(f"a participant id is a text, not {type(participant_id).__name__}")
+    for value in data.values():
+        # So that half a gigabyte is not encoded only to be refused.
+        if type(value) is str and len(value) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a text of {len(value)} characters, more than {MAX_MESSAGE_BYTES} bytes")
     try:
         raw = msgspec.json.encode(data if type(data) is dict else dict(data))
     except RecursionError:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from botvisor.actors.backend import spool_index
+from botvisor.actors.backend.directory import Directory
 from botvisor.process import boot_time_s
 from botvisor.store import (
     Done,
@@ -161,3 +162,13 @@ async def test_a_file_older_than_the_boot_may_have_been_shown_before(files):
     first = await files.take()
     second = await files.take(Done(first.token, first.name))
     assert (first.doubtful, second.doubtful) == (True, False)
+
+
+def test_a_file_that_another_takes_while_its_new_place_is_made_was_not_there(tmp_path):
+    class TakenMeanwhile(Directory):
+        def ready(self):
+            super().ready()
+            (tmp_path / "m").unlink()
+
+    (tmp_path / "m").touch()
+    assert not Directory(tmp_path).move("m", TakenMeanwhile(tmp_path / "new"), "m")

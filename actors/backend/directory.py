@@ -161,13 +161,18 @@ class Directory:
         """
         source, goal = self.at(name), target.at(new_name)
         with os_errors(source):
-            try:
-                os.rename(source, goal)
-            except FileNotFoundError:
-                if not os.path.lexists(source):
-                    return False
-                target.ready()
-                os.rename(source, goal)
+            for may_make in (True, False):
+                try:
+                    os.rename(source, goal)
+                except FileNotFoundError:
+                    # Somebody else may take it while its new place is made.
+                    if not os.path.lexists(source):
+                        return False
+                    if not may_make:
+                        raise
+                    target.ready()
+                else:
+                    break
         return True
 
     def remove(self, name: str) -> bool:

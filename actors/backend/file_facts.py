@@ -49,12 +49,22 @@ def _directory(variable: str, path: Path) -> dict[str, Any]:
         pass  # it is missing, or the problem says so
     if not problem and not os.access(_nearest(path), os.W_OK | os.X_OK):
         problem, remedy = "cannot be written", "set another path, or give this user the right to write"
+    if not problem and _has_no_inode(_nearest(path)):
+        problem, remedy = "cannot hold another file: no inode is left", "delete files on its filesystem"
     return facts | {"problem": problem, "remedy": remedy, "free_mb": _free_mb(_nearest(path))}
 
 
 def _nearest(path: Path) -> Path:
     """Return the directory itself, or the nearest one above it that is there."""
     return next((each for each in (path, *path.parents) if each.is_dir()), Path("/"))
+
+
+def _has_no_inode(path: Path) -> bool:
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_files > 0 and found.f_favail == 0  # some filesystems have no such limit
 
 
 def _free_mb(path: Path) -> float | None:

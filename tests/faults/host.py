@@ -81,7 +81,7 @@ def answer(outcome):
 @pytest.fixture(params=["files", "redis"])
 async def host(request, servers, tmp_path):
     """A `Host` on files alone, then one on Redis."""
-    place = Place(await servers("appendonly yes"), tmp_path) if request.param == "redis" else None
+    place = Place(await servers(), tmp_path) if request.param == "redis" else None
     with Scripts(tmp_path) as scripts:
         yield Host(tmp_path, scripts, place)
     if place:
