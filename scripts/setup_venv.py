@@ -1,7 +1,8 @@
-"""Make or reuse the repository's virtual environment: python scripts/setup_venv.py run|dev|lowest.
+"""Make or reuse the repository's virtual environment: python scripts/setup_venv.py run|dev|lowest|bench.
 
 run: .venv with botvisor and what it needs. dev: the tools of the tests and checks too.
 lowest: .venv-lowest with the lowest versions that pyproject.toml allows, to run the tests on.
+bench: .venv-bench with what botvisor is measured beside.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ INSTALL_OPTIONS = {
     "run": [],
     "dev": ["--group", "dev"],
     "lowest": ["--group", "test", "--resolution", "lowest-direct"],
+    "bench": [],
 }
+FOLDERS = {"lowest": ".venv-lowest", "bench": ".venv-bench"}
 # A new minor version behind the old link no longer sees what was installed, uv included.
 PROBE = """
 import sys
@@ -45,7 +48,7 @@ class Venv:
 
     def __init__(self, extent: str) -> None:
         self.extent = extent
-        self.path = ROOT / (".venv-lowest" if extent == "lowest" else ".venv")
+        self.path = ROOT / FOLDERS.get(extent, ".venv")
         self.python = str(self.path / "bin" / "python")
         self.uv_install = [self.python, "-m", "uv", "pip", "install", "-q", "--python", self.python]
         self.inputs = {"pyproject": pyproject_digest(), "files": files_digest()}
@@ -151,6 +154,23 @@ def install(venv: Venv) -> None:
         pip = [venv.python, "-m", "pip", "install", "-qq"]
         run(*pip, "pip>=25.1")
         run(*pip, *options)
+    if venv.extent == "bench":
+        install_contenders(venv)
+
+
+def install_contenders(venv: Venv) -> None:
+    """Install what botvisor is measured beside, as far as it can be: what is missing is left out there."""
+    contenders = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["bench"]
+    try:
+        run(*venv.uv_install, *contenders)
+        return
+    except SetupFailed:
+        say("not all can be installed: trying one after the other…")
+    for contender in contenders:
+        try:
+            run(venv.python, "-m", "pip", "install", "-qq", contender)
+        except SetupFailed:
+            say(f"{contender} cannot be installed here: the benchmarks do without it")
 
 
 def link_files(venv: Venv) -> None:

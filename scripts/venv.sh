@@ -1,5 +1,5 @@
-# Sourced by the scripts beside it, with $root set. `set_up_venv run|dev|lowest` makes or reuses a
-# virtual environment and leaves its folder in $venv.
+# Sourced by the scripts beside it, with $root set. `set_up_venv run|dev|lowest|bench` makes or
+# reuses a virtual environment and leaves its folder in $venv.
 # shellcheck shell=sh disable=SC2034,SC2154  # $venv is read, and $root set, by that script
 
 # What the caller's shell may hold and a fresh virtual environment must not see.
@@ -49,6 +49,8 @@ find_python() {
 set_up_venv() {
     find_python
     "$python" "$root/scripts/setup_venv.py" "$1" || exit
-    venv=$root/.venv
-    [ "$1" != lowest ] || venv=$root/.venv-lowest
+    case $1 in
+        lowest | bench) venv=$root/.venv-$1 ;;
+        *) venv=$root/.venv ;;
+    esac
 }

@@ -9,10 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,8 +26,13 @@ from botvisor import Bot, open_supervisor
 from botvisor.cli import main as botvisor
 from botvisor.testing.redis_server import open_server
 
+from .program import Program, Progress, settings, turns
+from .tables import Result, Table
+
 START_LIMIT_S = 120.0
-BARE = "bare read"
+BARE, SCAN = "bare read", "SCAN, one by one"
+PS, PS_JSON = "botvisor ps", "botvisor ps --json"
+BE_THE_FLEET = "--be-the-fleet"
 SIDE_BY_SIDE = 50  # bots that start at one time
 
 
@@ -86,7 +88,7 @@ async def live(bots: int) -> None:
 @contextlib.contextmanager
 def fleet_of(bots: int) -> Any:
     """Run a process of so many bots for as long as the block lasts."""
-    command = [sys.executable, "-P", __file__, "--be-the-fleet", "--bots", str(bots)]
+    command = [sys.executable, "-P", "-m", f"{__package__}.fleet_listing", BE_THE_FLEET, str(bots)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -109,72 +111,45 @@ def timed(contender: Callable[[], int]) -> float:
     return took_ms
 
 
-async def run(options: argparse.Namespace) -> dict[str, Any]:
+async def run(options: argparse.Namespace, result: Result) -> list[Table]:
     async with open_server() as server:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            use(server.url, Path(folder))
-            return await anyio.to_thread.run_sync(measure, server.url, options)
+            os.environ.update(settings(Path(folder), server.url))
+            return [await anyio.to_thread.run_sync(measure, server.url, options)]
 
 
-def use(url: str, folder: Path) -> None:
-    """Let everybody use this Redis, and nobody's settings."""
-    for name in [name for name in os.environ if name.startswith(("BOT_", "REDIS_"))]:
-        del os.environ[name]
-    os.environ.update(USE_REDIS="true", REDIS_URL=url)
-    for name in ("admin_message", "heartbeat", "identity"):
-        os.environ[f"BOT_{name.upper()}_DIR"] = str(folder / name)
-
-
-def measure(url: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(url: str, options: argparse.Namespace) -> Table:
+    bots = options.bots or (100 if options.quick else 1000)
+    table = Table(title=f"A list of {bots:,} bots", unit="ms", baseline=BARE)
     contenders: dict[str, Callable[[], int]] = {
         BARE: lambda: bare_read(url),
-        "SCAN, one by one": lambda: scan(url),
-        "botvisor ps --json": lambda: ps("--json"),
-        "botvisor ps": ps,
+        SCAN: lambda: scan(url),
+        PS_JSON: lambda: ps("--json"),
+        PS: ps,
     }
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    with fleet_of(options.bots):
-        for lap in range(options.rounds + 1):  # the first one warms up
-            turn = lap % len(contenders)  # nobody is always first
-            for name in [*contenders, *contenders][turn : turn + len(contenders)]:
+    progress = Progress("fleet_listing", (options.rounds + 1) * len(contenders))
+    with fleet_of(bots):
+        for lap, order in turns(list(contenders), options.rounds + 1):
+            for name in order:
+                progress.step(name)
                 took_ms = timed(contenders[name])
-                times[name] += [took_ms] if lap else []
+                if lap:  # the first one warms up
+                    table.add(name, "a list", took_ms)
         with contextlib.closing(redis.Redis.from_url(url)) as client:
-            version = client.info("server")["redis_version"]
-            if client.zcard("bots:alive") != options.bots:
+            if client.zcard("bots:alive") != bots:
                 raise AssertionError("not all bots were there")
-    facts = {"python": platform.python_version(), "redis_py": redis.__version__, "redis": version}
-    return {**facts, "bots": options.bots, "ms": times}
-
-
-def table(result: dict[str, Any]) -> str:
-    times = result["ms"]
-    rounds = len(times[BARE])
-    lines = [
-        f"A list of {result['bots']:,} bots, x the {BARE}: median (least-most) of {rounds} rounds, ms",
-        "Python {python}, redis-py {redis_py}, Redis {redis}\n".format(**result),
-    ]
-    for name, taken in times.items():
-        found = [each / bare for each, bare in zip(taken, times[BARE], strict=True)]
-        spread = f"({min(found):.1f}-{max(found):.1f})"
-        lines.append(
-            f"{name:20}{statistics.median(found):8.2f} {spread:12}{statistics.median(taken):8.0f} ms"
-        )
-    return "\n".join(lines)
+    progress.close()
+    table.rows = {name: table.rows[name] for name in contenders}
+    return table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="./scripts/bench fleet", description=__doc__)
-    parser.add_argument("--bots", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true", help="print every round as JSON in place of the table")
-    parser.add_argument("--be-the-fleet", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.be_the_fleet:
-        anyio.run(live, options.bots)
+    if sys.argv[1:2] == [BE_THE_FLEET]:
+        anyio.run(live, int(sys.argv[2]))
         return
-    result = anyio.run(run, options)
-    print(json.dumps(result) if options.json else table(result))
+    program = Program("fleet_listing", __doc__, rounds=(15, 3))
+    program.parser.add_argument("--bots", type=int, help="how many; 1000, or 100 with --quick")
+    program.run(run)
 
 
 if __name__ == "__main__":

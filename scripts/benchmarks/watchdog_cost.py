@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,9 +22,14 @@ import anyio
 
 from botvisor import run_bot
 
+from .program import Program, Progress, settings, turns
+from .tables import Result, Table
+
 SETTLE_S = 1.0
 AFTER = {"on": "2", "off": "0"}  # BOT_BLOCKED_AFTER_SECS; 2 is what it is by default
 THREAD = "botvisor watchdog"
+COLUMN = "processor"
+IDLE = "--idle"
 
 
 async def idle(seconds: float) -> None:
@@ -43,11 +46,10 @@ async def idle(seconds: float) -> None:
 
 
 def one_round(mode: str, seconds: float, folder: Path) -> dict[str, Any]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("BOT_", "REDIS_"))}
-    env |= {f"BOT_{name}_DIR": str(folder / name) for name in ("ADMIN_MESSAGE", "HEARTBEAT", "IDENTITY")}
     # No heartbeat falls into a round, unless it is a long one.
-    env |= {"USE_REDIS": "false", "BOT_BLOCKED_AFTER_SECS": AFTER[mode], "BOT_HEARTBEAT_INTERVAL_SECS": "15"}
-    command = [sys.executable, "-P", __file__, "--idle", str(seconds)]
+    own = {"BOT_BLOCKED_AFTER_SECS": AFTER[mode], "BOT_HEARTBEAT_INTERVAL_SECS": "15"}
+    env = {**os.environ, **settings(folder), **own}
+    command = [sys.executable, "-P", "-m", f"{__package__}.watchdog_cost", IDLE, str(seconds)]
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     if (found["threads"] == 1) is not (mode == "on"):
@@ -55,40 +57,33 @@ def one_round(mode: str, seconds: float, folder: Path) -> dict[str, Any]:
     return found
 
 
-def table(result: dict[str, Any]) -> str:
-    rounds = result["rounds"]
-    on, off = ([each["process"] for each in rounds[mode]] for mode in ("on", "off"))
-    lines = {
-        "idle bot, watched": on,
-        "idle bot, not watched": off,
-        "the difference": [a - b for a, b in zip(on, off, strict=True)],
-        "the watchdog's thread": [each["thread"] for each in rounds["on"]],
-    }
-    head = f"% of a core: median (least-most) of {len(on)} rounds of {result['seconds']:g} s"
-    rows = [
-        f"{name:24}{statistics.median(found):7.3f} ({min(found):.3f} to {max(found):.3f})"
-        for name, found in lines.items()
-    ]
-    return "\n".join([head, f"Python {result['python']}\n", *rows])
+def measure(options: argparse.Namespace, result: Result) -> list[Table]:
+    seconds = options.seconds or (2.0 if options.quick else 8.0)
+    table = Table(title="Watching the event loop of an idle bot", unit="% of a core", baseline="", digits=3)
+    progress = Progress("watchdog_cost", options.rounds * len(AFTER))
+    for _, order in turns(list(AFTER), options.rounds):
+        found = {}
+        for mode in order:
+            progress.step(mode)
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                found[mode] = one_round(mode, seconds, Path(folder))
+        on, off = found["on"], found["off"]
+        table.add("idle bot, watched", COLUMN, on["process"])
+        table.add("idle bot, not watched", COLUMN, off["process"])
+        table.add("the difference", COLUMN, on["process"] - off["process"])
+        table.add("the watchdog's thread", COLUMN, on["thread"])
+    progress.close()
+    return [table]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="./scripts/bench watchdog", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="with the watchdog, and as many without")
-    parser.add_argument("--seconds", type=float, default=8.0, help="a round's length")
-    parser.add_argument("--json", action="store_true", help="print every round as JSON in place of the table")
-    parser.add_argument("--idle", type=float, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.idle is not None:
-        run_bot(lambda _: idle(options.idle), bot_id="idle", log_level="ERROR")
+    if sys.argv[1:2] == [IDLE]:
+        seconds = float(sys.argv[2])
+        run_bot(lambda _: idle(seconds), bot_id="idle", log_level="ERROR")
         return
-    rounds: dict[str, list[dict[str, Any]]] = {mode: [] for mode in AFTER}
-    for lap in range(options.rounds):
-        for mode in sorted(AFTER, reverse=bool(lap % 2)):
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                rounds[mode].append(one_round(mode, options.seconds, Path(folder)))
-    result = {"python": platform.python_version(), "seconds": options.seconds, "rounds": rounds}
-    print(json.dumps(result) if options.json else table(result))
+    program = Program("watchdog_cost", __doc__, rounds=(7, 1))
+    program.parser.add_argument("--seconds", type=float, help="a round's length")
+    program.run(measure)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""./scripts/bench: botvisor beside what people use without it, in rounds that take turns."""
