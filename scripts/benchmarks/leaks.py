@@ -39,7 +39,7 @@ SENDERS = 32
 AHEAD = 500  # messages that may wait
 TOGETHER = 8  # bots that start and stop at one time
 LIMIT_S = 60.0  # of whatever is waited for
-# What the end may have more than a tenth of the way in: objects, and MiB. Several caches remember 10,000 queues
+# What the end may have more than a tenth of the way in: objects, and MiB. Some caches remember 10,000 queues
 # or bots each, and the threads of each runtime leave arenas to the allocator.
 ALLOWED = {"messages": (1_000, 8), "bots": (30_000, 24), "runtimes": (1_000, 16)}
 WORKER = "AnyIO worker thread"  # anyio keeps those that were needed at one time, for the next time

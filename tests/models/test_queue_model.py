@@ -243,7 +243,7 @@ def test_in_memory_nothing_is_lost_and_nothing_is_repeated_unmarked():
 
 
 def test_on_files_nothing_is_lost_and_nothing_is_repeated_unmarked():
-    run_state_machine_as_test(FileQueueMachine, settings=examples(25))
+    run_state_machine_as_test(FileQueueMachine, settings=examples(15))
 
 
 def test_on_redis_nothing_is_lost_and_nothing_is_repeated_unmarked():

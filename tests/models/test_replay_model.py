@@ -226,4 +226,4 @@ def test_after_an_outage_redis_has_the_latest_of_what_was_accepted():
 
 
 def test_after_an_outage_a_real_redis_has_it_too():
-    run_state_machine_as_test(RealReplayMachine, settings=examples(20, steps=30))
+    run_state_machine_as_test(RealReplayMachine, settings=examples(10, steps=30))
