@@ -214,7 +214,7 @@ class Client(Observer):
         control_id = f"ctl_{uuid.uuid4().hex}"
         raw = compose_control(control_id, command, arguments, sender="client")
         try:
-            await self._ask(PushControl(bot_only(bot_id), control_id, raw))
+            await self._ask(PushControl(bot_only(bot_id), control_id, raw, elsewhere=not self._one_shot))
         except StoreError as error:
             raise NotStored(bot_id, str(error)) from error
         return control_id

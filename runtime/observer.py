@@ -138,7 +138,8 @@ class Observer:
         if message_id in on_redis:
             return False
         # It goes a little later than its message, which may have been handled.
-        state: MessageState = await self._ask(ReadReceipt(msgspec.structs.replace(queue, store=""), message_id))
+        anywhere = msgspec.structs.replace(queue, store="")
+        state: MessageState = await self._ask(ReadReceipt(anywhere, message_id))
         return state != "handled"
 
     async def _list(self, queue: Queue) -> list[QueuedMessage]:

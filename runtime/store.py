@@ -264,12 +264,13 @@ class PushControl(Command, frozen=True):
         bot_id: the bot.
         control_id: its id.
         raw: its bytes.
-        forwarded: Redis has it, too.
+        elsewhere, forwarded: see `PushMessage`.
     """
 
     bot_id: str
     control_id: str
     raw: bytes
+    elsewhere: bool = True
     forwarded: bool = False
 
 

@@ -174,6 +174,16 @@ async def test_a_message_of_which_the_spool_has_a_copy_is_shown_once_and_dropped
     assert len(list(spool.glob("admin-ada-*.json"))) == 1
 
 
+async def test_a_command_for_a_bot_elsewhere_that_redis_refuses_is_not_said_to_be_told(world, run, tmp_path):
+    await write(world, beat("ada"))
+    world.client.config_set("maxmemory", 1)
+    code, out, err = await run("stop", "ada", **env_of(world.server))
+    assert (code, out) == (1, "")
+    assert err.startswith("botvisor: ada was not told to stop: Redis: OOM ")
+    assert err.endswith(", and nobody serves bot ada on this host\n")
+    assert list((tmp_path / "admin_message").glob("ctl-*")) == []
+
+
 async def test_without_redis_this_hosts_files_are_shown_and_it_is_said(run):
     away = {"USE_REDIS": "true", "REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
     code, out, err = await run("ps", "--json", **away)

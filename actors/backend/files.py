@@ -25,6 +25,7 @@ from botvisor.store import (
     NextMessage,
     PushControl,
     PushMessage,
+    Queue,
     ReadHeartbeat,
     ReadIdentity,
     ReadPast,
@@ -110,7 +111,7 @@ class FileStore:
             IsKept: views.is_kept,
             IsServed: self._is_served,
             Broadcast: _refuse,
-            PushControl: self.spool.push_control,
+            PushControl: self._push_control,
             TakeControl: self.spool.take_control,
             Sweep: lambda _: sweeper.sweep(),
         }
@@ -146,10 +147,17 @@ class FileStore:
                 self._lock.release()
 
     def _push(self, command: PushMessage) -> str:
-        anywhere = command.elsewhere or command.forwarded or not self._beside_redis
-        if not anywhere and not self._is_served(IsServed(command.queue)):
-            raise StoreUnavailable(f"nobody serves {command.queue} on this host")
+        self._check_reach(command, command.queue)
         return self.spool.push(command)
+
+    def _push_control(self, command: PushControl) -> None:
+        self._check_reach(command, Queue("bot", command.bot_id))
+        self.spool.push_control(command)
+
+    def _check_reach(self, command: PushMessage | PushControl, queue: Queue) -> None:
+        anywhere = command.elsewhere or command.forwarded or not self._beside_redis
+        if not anywhere and not self._is_served(IsServed(queue)):
+            raise StoreUnavailable(f"nobody serves {queue} on this host")
 
     def _is_served(self, command: IsServed) -> bool:
         return self.spool.views.is_served(command) or self._heartbeats.is_fresh(command.queue)

@@ -114,11 +114,12 @@ def in_place_of(redis: Any, command: Command, files: Any) -> Any:
         command: the command.
         files: that of the files.
     """
-    if not isinstance(command, PushMessage) or redis is None:
-        return files
-    if isinstance(files, StoreUnavailable):
-        return StoreUnavailable(f"{redis}, and {files}")
-    return files if isinstance(files, Exception) else Spooled(files, str(redis))
+    if redis is not None and isinstance(command, (PushMessage, PushControl)):
+        if isinstance(files, StoreUnavailable):
+            return StoreUnavailable(f"{redis}, and {files}")
+        if isinstance(command, PushMessage) and not isinstance(files, Exception):
+            return Spooled(files, str(redis))
+    return files
 
 
 def _target(command: Command) -> Queue:

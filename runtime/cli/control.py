@@ -8,6 +8,7 @@ from typing import Any
 from botvisor import liveness
 from botvisor.client import open_client
 from botvisor.config import Settings
+from botvisor.errors import NotStored
 
 from .arguments import BOT_HELP, add_command
 from .output import complain, say, say_json
@@ -36,7 +37,7 @@ def add(commands: Any) -> None:
 async def control(options: Namespace, settings: Settings) -> int:
     """Send a control command."""
     arguments = {"actor": options.actor} if options.actor else {}
-    async with open_client(settings) as client:
+    async with open_client(settings, one_shot=True) as client:
         heartbeat = await client.heartbeat(options.target)
         if heartbeat is None or liveness.status(heartbeat, settings.heartbeat_stale_s) in liveness.ENDED:
             away = client.away()
@@ -47,7 +48,11 @@ async def control(options: Namespace, settings: Settings) -> int:
         if options.actor is not None and options.actor not in actors:
             complain(f"bot {options.target} has no actor {options.actor}: it has {', '.join(actors)}")
             return 1
-        control_id = await client.control(options.target, options.name, **arguments)
+        try:
+            control_id = await client.control(options.target, options.name, **arguments)
+        except NotStored as error:
+            complain(f"{options.target} was not told to {options.name}: {error.reason}")
+            return 1
     if options.json:
         say_json({"bot_id": options.target, "command": options.name, "id": control_id})
     else:
