@@ -7,6 +7,7 @@ from botvisor.config import Settings as Settings
 
 from .actor import Actor as Actor
 from .actor import Context as Context
+from .asgi import lifespan as lifespan
 from .bot import Bot as Bot
 from .bot import current_bot as current_bot
 from .bot_supervisor import BotSupervisor as BotSupervisor

@@ -79,7 +79,7 @@ def test_an_export_is_documented(name):
 
 
 def test_import_is_light():
-    heavy = {"redis", "hiredis", "trio", "uvloop", "argparse", "pytest"}
+    heavy = {"redis", "hiredis", "trio", "uvloop", "argparse", "pytest", "starlette"}
     result = python("-c", "import botvisor, sys; print(*sys.modules)")
     assert result.returncode == 0, result.stderr
     assert heavy & set(result.stdout.split()) == set()
