@@ -37,6 +37,11 @@ def test_the_widest_cells_are_cut_where_no_column_may_go():
     assert wide(columns, rows) == 40
 
 
+def test_letters_that_take_two_columns_are_counted_as_two():
+    assert table(["NAME", "ID"], [["会議", "a"], ["Zoe\u0301", "b"]]) == "NAME  ID\n会議  a\nZoe\u0301   b"
+    assert fit(["NAME", "ID"], [["会議会議会議", "a"]], (), 12)[1] == [["会議会…", "a"]]
+
+
 def test_control_characters_reach_no_terminal():
     assert "\x1b" not in table(["A"], [["\x1b[2J\n"]])
     assert printable("a\tb\u202e") == "a\\tb\\u202e"

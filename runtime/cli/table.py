@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unicodedata import combining, east_asian_width
 
 from .output import is_pretty, printable, width
 
@@ -54,7 +55,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [list(columns), *([printable(cell) for cell in row] for row in rows)]
     widths = _widths(lines)
     return "\n".join(
-        _GAP.join(cell.ljust(wide) for cell, wide in zip(line, widths, strict=True)).rstrip()
+        _GAP.join(
+            cell + " " * (wide - _cells(cell)) for cell, wide in zip(line, widths, strict=True)
+        ).rstrip()
         for line in lines
     )
 
@@ -90,12 +93,24 @@ def fit(
     return titles, [[_cut(cell, wide) for cell, wide in zip(line, widths, strict=True)] for line in cells]
 
 
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes: Chinese letters take two, accents none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
 def _cut(cell: str, limit: int) -> str:
-    return cell if len(cell) <= limit else cell[: limit - 1] + "…"
+    if _cells(cell) <= limit:
+        return cell
+    kept = cell[: limit - 1]
+    while _cells(kept) > limit - 1:
+        kept = kept[:-1]
+    return f"{kept}…"
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [max(map(_cells, column)) for column in zip(*lines, strict=True)]
 
 
 def _total(widths: Sequence[int]) -> int:
