@@ -113,6 +113,11 @@ def test_a_call_that_was_answered_before_the_fault_was_not_held_up_by_it():
     assert failovers([accepted("a", 9.9, began=1.0), struck("reset", 10.0, 10.0)]) == {1: 0.0}
 
 
+def test_who_sends_once_and_not_again_is_not_held_up():
+    once = [refused(10.2, 10.3, sender="injector"), accepted("a", 50.0, sender="injector")]
+    assert failovers([*once, struck("reset", 10.0, 10.0)]) == {1: 0.0}
+
+
 def test_all_has_recovered_when_what_was_accepted_came_and_senders_are_back_on_redis():
     records = [
         struck("redis-kill", 10.0, 12.0),

@@ -7,6 +7,7 @@ import msgspec
 from .options import Options
 
 SHARED_ROOM = "https://soak.example/shared"
+INJECTOR = "injector"  # sends now and then what makes an actor crash, once each
 
 
 class BotRole(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from botvisor.testing import ChaosProxy
 from botvisor.testing.redis_server import RedisServer
 
 from .bot import CRASH
-from .cast import cast
+from .cast import INJECTOR, cast
 from .disk import Disk
 from .fleet import Fleet
 from .ledger import Ledger
@@ -24,7 +24,6 @@ from .records import Struck
 from .schedule import Fault
 from .sender import send
 
-NAME = "injector"  # as a sender of messages that tell an actor to crash
 _LOST_REPLY_LIMIT_S = 2.0
 _REQUESTS = {"lost-claim": b"admin:proc:", "lost-exec": b"EXEC"}
 
@@ -145,7 +144,7 @@ class Injector:
         if way == "crash":  # the message may reach another bot of the room: then one of that bot's crashes
             payload = {"message": CRASH, "actor": actor}
             target = role.bot_id or role.room
-            done = await send(self._client, self._sent, self._options, NAME, target, payload)
+            done = await send(self._client, self._sent, self._options, INJECTOR, target, payload)
         else:
             done = await self._restart(role.bot_id or str(self._fleet.bots[role.name].pid), actor)
         return None if done else f"{fault.how}, not accepted"

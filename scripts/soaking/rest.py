@@ -13,6 +13,7 @@ from botvisor import Client
 from botvisor.errors import StoreError
 from botvisor.store import QueuedMessage
 
+from .cast import INJECTOR
 from .ledger import Follower
 from .options import Options
 from .place import Place
@@ -63,7 +64,7 @@ class Watch:
     def _note(self, record: AnyRecord) -> None:
         if isinstance(record, Accepted):
             self.accepted += 1
-            self.by_senders += record.sender != "injector"
+            self.by_senders += record.sender != INJECTOR
             if is_promised(record, self._options):
                 self._open.add(record.id)
 

@@ -17,7 +17,7 @@ from botvisor.testing.redis_programs import find_server
 from botvisor.testing.redis_server import start_server
 
 from . import faults
-from .cast import Cast, cast
+from .cast import INJECTOR, Cast, cast
 from .disk import Disk, NoDisk
 from .fleet import Fleet
 from .ledger import Ledger
@@ -88,7 +88,7 @@ class Run:
             stack.callback(fleet.kill)
             client = await stack.enter_async_context(open_client(load_settings(environment)))
             await self._start(fleet)
-            sent = Ledger(self.place.ledger(faults.NAME))
+            sent = Ledger(self.place.ledger(INJECTOR))
             tell = self._tell
             injector = faults.Injector(
                 server, proxy, fleet, disk, client, self.options, self._ledger, sent, tell

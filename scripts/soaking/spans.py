@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from .cast import INJECTOR
 from .records import Accepted, AnyRecord, Handled, Refused, Struck
 from .verdict import of
 
 ON_REDIS = ("redis-kill", "hang", "reset")
+ON_STORES = (*ON_REDIS, "full-disk")
 OUTAGES = ("redis-kill", "hang")
 _AFTERMATH_S = 5.0  # calls that began so long after a fault's end are not held up by it any more
 
@@ -53,11 +55,12 @@ def percentile(values: Iterable[float], share: float) -> float | None:
 
 
 def trials(records: Sequence[AnyRecord]) -> dict[str, list[Trial]]:
-    """Return what each sender with botvisor's client lived through, message by message."""
+    """Return what senders lived through, message by message: those with botvisor's client that try again."""
     calls: dict[str, list[Accepted | Refused]] = defaultdict(list)
     for record in records:
-        if isinstance(record, Accepted | Refused) and not record.older:
-            calls[record.sender].append(record)
+        if not isinstance(record, Accepted | Refused) or record.older or record.sender == INJECTOR:
+            continue
+        calls[record.sender].append(record)
     found: dict[str, list[Trial]] = {}
     for sender, made in calls.items():
         found[sender] = []
@@ -75,10 +78,10 @@ def failovers(records: Sequence[AnyRecord]) -> dict[int, float]:
 
     A call is held up from the fault, or from when it was made if that is later, until a message was
     accepted. Looked at are the calls that were under way from the fault until shortly after it was over,
-    or until the next one came.
+    or until the next fault of Redis or of the disk came.
     """
     lived = trials(records)
-    faults = sorted((one for one in of(records, Struck) if one.kind in ON_REDIS), key=lambda each: each.at)
+    faults = sorted((one for one in of(records, Struck) if one.kind in ON_STORES), key=lambda each: each.at)
     ends = [fault.at for fault in faults[1:]] + [float("inf")]
     return {
         fault.number: max(
@@ -91,6 +94,7 @@ def failovers(records: Sequence[AnyRecord]) -> dict[int, float]:
             default=0.0,
         )
         for fault, end in zip(faults, ends, strict=True)
+        if fault.kind in ON_REDIS
     }
 
 
@@ -138,8 +142,9 @@ def _first_handled(records: Sequence[AnyRecord]) -> dict[str, float]:
 
 def _back_on_redis(messages: Sequence[Accepted], healed: float) -> list[float]:
     """Return when each sender had a message on Redis again, if it sent any more."""
+    regular = {one.sender for one in messages if not one.older} - {INJECTOR}
     back: dict[str, float] = {}
     for message in messages:
-        if message.where == "redis" and message.at > healed and not message.older:
+        if message.where == "redis" and message.at > healed and message.sender in regular:
             back[message.sender] = min(message.at, back.get(message.sender, message.at))
     return list(back.values())
