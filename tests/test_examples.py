@@ -19,7 +19,7 @@ from .readme import blocks, is_script
 EXAMPLES = ROOT / "scripts" / "examples"
 ROOMS = [f"https://example.daily.co/{number}" for number in range(3)]
 
-botvisor = cli_rig.botvisor
+command = cli_rig.command
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_demos_bot_tells_what_happens_to_it(run, tmp_path):
 
 
 def test_an_actor_of_the_authors_own_is_supervised_seen_and_restarted_as_the_bots_are(
-    run, tmp_path, botvisor
+    run, tmp_path, command
 ):
     bot = run("custom_actor.py", ROOMS[0], BOT_ID="ada")
     bot.says("notebook 1 has 0 pages")
@@ -89,14 +89,14 @@ def test_an_actor_of_the_authors_own_is_supervised_seen_and_restarted_as_the_bot
         "noted: milk",
         "remember WHAT, recall, or spill ink",
     ]
-    assert botvisor("restart", "ada", "notebook")[0] == 0
+    assert command("restart", "ada", "notebook")[0] == 0
     bot.says("notebook 3 has 1 pages")
-    assert "it has identity, heartbeat, inbox, notebook" in botvisor("restart", "ada", "novel")[2]
+    assert "it has identity, heartbeat, inbox, notebook" in command("restart", "ada", "novel")[2]
     assert bot.stop() == 0
     assert bot.out[-1] == "the notebook is closed: SIGTERM"
-    [row] = json.loads(botvisor("ps", "--all", "--json")[1])
+    [row] = json.loads(command("ps", "--all", "--json")[1])
     assert (row["restarts"], row["status"]) == (1, "stopped")
-    assert "notebook on SpillInk, RuntimeError: ink all over" in " ".join(botvisor("why", "ada")[1].split())
+    assert "notebook on SpillInk, RuntimeError: ink all over" in " ".join(command("why", "ada")[1].split())
 
 
 def test_many_bots_share_a_process_and_stop_together(run, tmp_path):
