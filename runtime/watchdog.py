@@ -11,7 +11,7 @@ import anyio
 from .stall import Stall, stall_of
 
 _LOOKS = 4  # in the time after which a loop counts as blocked
-_WORKED = 0.1  # of a stall: on a busy machine whoever is in the way gets no more of a core
+_WORKED = 0.03  # of a stall: on a busy machine whoever is in the way gets no more of a core
 AGAIN_S = 5.0  # a stall that lasts is told again this often
 
 
