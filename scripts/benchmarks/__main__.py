@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,7 @@ def main() -> int:
         further = ["--help"]
     if further and len(names) > 1:
         its.error(f"{' '.join(further)} may be for one benchmark, and {len(names)} are to run: name it first")
+    failed: list[str] = []
     if options.earlier:
         report = msgspec.json.decode(options.earlier.read_bytes(), type=Report)
         report.results = [each for each in report.results if each.benchmark in names]
@@ -92,9 +94,6 @@ def main() -> int:
         if "--help" in further:
             return 0
         print(f"\n{len(report.results)} benchmarks took {time.monotonic() - began:.0f} s", file=sys.stderr)
-        if failed:
-            print(f"failed: {', '.join(failed)}", file=sys.stderr)
-            return 1
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     if options.plots:
@@ -104,7 +103,9 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
         print(f"{len(files)} plots are in {options.plots}", file=sys.stderr)
-    return 0
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def run(name: str, further: list[str], options: argparse.Namespace, report: Report) -> bool:
@@ -136,6 +137,7 @@ def show(result: Result, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no reason for a traceback
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -114,6 +114,8 @@ async def open_pykka() -> AsyncIterator[Restarting]:
 
     class Fragile(pykka.ThreadingActor):  # type: ignore[misc]
         def on_start(self) -> None:
+            nonlocal current
+            current = self.actor_ref
             its.runs()
 
         def on_receive(self, message: object) -> None:
@@ -124,15 +126,15 @@ async def open_pykka() -> AsyncIterator[Restarting]:
             failed.set()
 
     def watch() -> None:
-        nonlocal current
         while failed.wait():
             failed.clear()
             if over:
                 return
-            current = Fragile.start()
+            Fragile.start()
 
+    current: pykka.ActorRef
     its = Restarting(lambda: current.tell("crash"))
-    current = Fragile.start()
+    Fragile.start()
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:

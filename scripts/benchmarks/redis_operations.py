@@ -76,7 +76,7 @@ def main() -> None:
 
 def complete(options: argparse.Namespace) -> argparse.Namespace:
     options.callers = options.callers or ([1, 100, 1000] if options.quick else [1, 10, 100, 1000])
-    options.seconds = options.seconds or (0.2 if options.quick else 1.0)
+    options.seconds = options.seconds or (0.12 if options.quick else 1.0)
     return options
 
 
