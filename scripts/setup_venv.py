@@ -1,8 +1,9 @@
-"""Make or reuse the repository's virtual environment: python scripts/setup_venv.py run|dev|lowest|bench.
+"""Make or reuse the repository's virtual environment: python scripts/setup_venv.py EXTENT.
 
 run: .venv with botvisor and what it needs. dev: the tools of the tests and checks too.
 lowest: .venv-lowest with the lowest versions that pyproject.toml allows, to run the tests on.
 bench: .venv-bench with what botvisor is measured beside.
+pipecat: .venv-pipecat with the tests' tools and Pipecat, which takes half a gigabyte.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ INSTALL_OPTIONS = {
     "dev": ["--group", "dev"],
     "lowest": ["--group", "test", "--resolution", "lowest-direct"],
     "bench": [],
+    "pipecat": ["--group", "test", "--group", "pipecat"],
 }
-FOLDERS = {"lowest": ".venv-lowest", "bench": ".venv-bench"}
+FOLDERS = {extent: f".venv-{extent}" for extent in ("lowest", "bench", "pipecat")}
 # A new minor version behind the old link no longer sees what was installed, uv included.
 PROBE = """
 import sys

@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it, with $root set. `set_up_venv run|dev|lowest|bench` makes or
+# Sourced by the scripts beside it, with $root set. `set_up_venv run|dev|lowest|bench|pipecat` makes or
 # reuses a virtual environment and leaves its folder in $venv.
 # shellcheck shell=sh disable=SC2034,SC2154  # $venv is read, and $root set, by that script
 
@@ -50,7 +50,7 @@ set_up_venv() {
     find_python
     "$python" "$root/scripts/setup_venv.py" "$1" || exit
     case $1 in
-        lowest | bench) venv=$root/.venv-$1 ;;
+        lowest | bench | pipecat) venv=$root/.venv-$1 ;;
         *) venv=$root/.venv ;;
     esac
 }
