@@ -87,6 +87,13 @@ class InboxWorld:
                 await anyio.sleep(3)  # the lease of the one that was killed has yet to run out
 
     async def main(self, bot, life):
+        if bot.id == "a":
+            await self.read(bot, life)
+            return
+        async with anyio.create_task_group() as group:  # the reader may also be a task of main's own
+            group.start_soon(self.read, bot, life)
+
+    async def read(self, bot, life):
         async for message in bot.inbox:
             if life.dead:
                 await anyio.sleep_forever()

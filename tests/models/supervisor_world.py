@@ -222,6 +222,11 @@ class SupervisorWorld:
         # A batch that is cancelled in its midst is handled again as a whole.
         return 1 <= self.book.done[number] <= (2 if takes_batches(cell) else 1)
 
+    def crowd(self, cell):
+        """Let an ask wait behind work that takes longer than its deadline."""
+        self.tell(cell, self.book.compose("work", 3))
+        self.begin_ask(cell, self.book.compose(), 0.4, 100)
+
     def tell(self, cell, message):
         with suppress(ActorError):
             cell.ref.tell(message)
@@ -241,6 +246,18 @@ class SupervisorWorld:
         assert all(count == 1 for count in self.book.ends.values())
         for name in self.cells:
             self.check_restarts(name)
+            if name not in self.stopped_alone:
+                self.check_that_it_is_started_again(name, anyio.current_time())
+
+    def check_that_it_is_started_again(self, name, now):
+        for at, event in self.events:
+            if event.child != name or not isinstance(event, ChildFailed | ChildExhausted):
+                continue
+            if isinstance(event, ChildExhausted) and not event.parked:
+                continue
+            due = at + (event.delay_s if isinstance(event, ChildFailed) else self.policies[name].probe_after)
+            if now > due + EPSILON:
+                assert any(at <= start <= due + EPSILON for start in self.starts[name]), event
 
     def check(self):
         for number, may_be_done in self.book.asked.items():

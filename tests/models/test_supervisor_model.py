@@ -100,6 +100,10 @@ class SupervisorMachine(RuleBasedStateMachine):
         messages = [self.world.book.compose(*work) for work in works]
         self.do(self.world.begin_ask_several, self.world.cells[name], messages, timeout, patience)
 
+    @rule(name=names)
+    def crowd(self, name):
+        self.do(self.world.crowd, self.world.cells[name])
+
     @rule(name=names, work=WORK)
     def tell(self, name, work):
         self.do(self.world.tell, self.world.cells[name], self.world.book.compose(*work))
@@ -125,7 +129,7 @@ class SupervisorMachine(RuleBasedStateMachine):
     def what_must_always_hold_does(self):
         if hasattr(self, "world"):
             self.loop.check()
-            self.world.check_so_far()
+            self.do(self.world.check_so_far)
 
     def teardown(self):
         try:
