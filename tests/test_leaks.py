@@ -9,7 +9,7 @@ import pytest
 
 from .redis_server import need
 
-PROGRAM = Path(__file__).parent.parent / "scripts" / "benchmarks" / "leaks.py"
+PROGRAM = Path(__file__).parent.parent / "scripts" / "leaks.py"
 SHORT = {
     "files": {"messages": 400, "bots": 30, "runtimes": 10},
     "redis": {"messages": 2_500, "bots": 40, "runtimes": 10},
