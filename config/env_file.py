@@ -66,7 +66,9 @@ def add_env_file(path: Path, environ: MutableMapping[str, str] | None = None) ->
 
 
 def _value(text: str) -> str | None:
-    """Return what a value means; None when its quotes are wrong."""
+    """Return what a value means; None when its quotes are wrong, or no environment can hold it."""
+    if "\0" in text:
+        return None
     quote = text[:1]
     if quote not in ("'", '"'):
         return re.split(r"\s#|^#", text, maxsplit=1)[0].strip()

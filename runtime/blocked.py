@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from . import process
-from .heartbeat import Heartbeat
+from .heartbeat import Heartbeat, number
 from .mending import Dump
 from .stall import Stall, read_dump, to_health
 
@@ -28,7 +28,7 @@ def as_blocked(last: Heartbeat, stall: Stall, at: datetime, seq: int) -> Heartbe
         seq: its number.
     """
     health = {**last.health, "blocked": to_health(stall)}
-    if isinstance(up_s := health.get("uptime_s"), (int, float)):
+    if (up_s := number(health.get("uptime_s"))) is not None:
         health["uptime_s"] = round(up_s + max(0.0, at.timestamp() - _written_at(last)), 1)
     timestamp = at.isoformat(timespec="milliseconds")
     return msgspec.structs.replace(last, seq=seq, status="blocked", timestamp=timestamp, health=health)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +13,8 @@ from .errors import MalformedMessage
 VERSION = 1
 # Fields that are numbers or JSON texts in the hash, and plain JSON in a file.
 _JSON_FIELDS = frozenset({"pid", "participants", "v", "start_ticks", "seq", "health", "epitaph"})
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
         v: the version of the fields that are ours.
     """
 
-    pid: int
+    pid: _Count
     room_url: str
     participants: tuple[str, ...]
     timestamp: str
@@ -44,9 +47,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     boot_id: str = ""
     pid_ns: str = ""
-    start_ticks: int = 0
+    start_ticks: _Count = 0
     instance: str = ""
-    seq: int = 0
+    seq: _Count = 0
     status: str = ""
     health: dict[str, Any] = {}
     epitaph: dict[str, Any] | None = None
@@ -103,3 +106,13 @@ def from_json(raw: bytes) -> Heartbeat:
         return msgspec.json.decode(raw, type=Heartbeat)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"heartbeat: {error}") from error
+
+
+def number(value: Any) -> float | None:
+    """Return a figure in `health`; None for what is none, or not finite, or more than can be counted exactly.
+
+    Heartbeats come from anybody, and one that is not honest is not to fail the reading of all the others.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or abs(value) > 2**53:
+        return None
+    return value if math.isfinite(value) else None

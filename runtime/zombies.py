@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from . import process
-from .heartbeat import Heartbeat
+from .heartbeat import Heartbeat, number
 
 Verdict = Literal["alive", "young", "suspect", "zombie", "ended"]
 
@@ -95,5 +95,5 @@ def uptime_s(heartbeat: Heartbeat, age_s: float, now: float) -> float | None:
     """
     if heartbeat.start_ticks and heartbeat.boot_id and heartbeat.boot_id == process.boot_id():
         return max(0.0, now - process.started_at_s(heartbeat.start_ticks))
-    told = heartbeat.health.get("uptime_s")
-    return float(told) + age_s if isinstance(told, (int, float)) else None
+    told = number(heartbeat.health.get("uptime_s"))
+    return None if told is None else told + age_s

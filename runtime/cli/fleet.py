@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from botvisor import liveness
-from botvisor.heartbeat import Heartbeat
+from botvisor.heartbeat import Heartbeat, number
 from botvisor.room import canonical_room
 
 from .output import duration
@@ -71,8 +71,8 @@ def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
         "participants": list(heartbeat.participants),
         "status": status,
         "uptime_s": uptime_s(health, 0.0 if status in liveness.ENDED else age_s),
-        "restarts": health.get("restarts"),
-        "lag_ms": health.get("lag_ms"),
+        "restarts": number(health.get("restarts")),
+        "lag_ms": number(health.get("lag_ms")),
         "backend": health.get("backend"),
         "last_seen_s": round(age_s, 1),
         "epitaph": heartbeat.epitaph,
@@ -88,8 +88,8 @@ def uptime_s(health: dict[str, Any], age_s: float) -> float | None:
         health: what its heartbeat says.
         age_s: how old that is, in seconds; 0 for a bot that has ended.
     """
-    told = health.get("uptime_s")
-    return round(told + age_s, 1) if isinstance(told, (int, float)) else None
+    told = number(health.get("uptime_s"))
+    return None if told is None else round(told + age_s, 1)
 
 
 def blocked_of(heartbeat: Heartbeat) -> dict[str, Any] | None:
@@ -98,8 +98,8 @@ def blocked_of(heartbeat: Heartbeat) -> dict[str, Any] | None:
     if not isinstance(blocked, dict):
         return None
     place = {name: blocked.get(name) for name in ("file", "line", "function")}
-    told_s = blocked.get("for_s")
-    for_s = told_s + liveness.age_s(heartbeat) if isinstance(told_s, (int, float)) else None
+    told_s = number(blocked.get("for_s"))
+    for_s = None if told_s is None else told_s + liveness.age_s(heartbeat)
     return {**place, "for_s": None if for_s is None else round(for_s, 1)}
 
 
@@ -134,5 +134,5 @@ def note_of(row: dict[str, Any]) -> str:
     return ""
 
 
-def _sum(counts: Any) -> int:
-    return sum(counts.values()) if isinstance(counts, dict) else 0
+def _sum(counts: Any) -> float:
+    return sum(number(count) or 0 for count in counts.values()) if isinstance(counts, dict) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import sys
 import textwrap
@@ -21,7 +22,11 @@ def say(text: str) -> None:
 
 def say_json(document: Any) -> None:
     """Print one JSON document."""
-    print(msgspec.json.encode(document).decode())  # noqa: T201
+    try:
+        text = msgspec.json.encode(document).decode()
+    except OverflowError:  # a number of more than 64 bits, as somebody else has written it
+        text = json.dumps(document, ensure_ascii=False)
+    print(text)  # noqa: T201
 
 
 def complain(text: str) -> None:

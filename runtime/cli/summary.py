@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from botvisor.heartbeat import Heartbeat
+from botvisor.heartbeat import Heartbeat, number
 from botvisor.store import QueuedMessage
 
 from .fleet import blocked_of
@@ -49,8 +49,8 @@ def since_s(sighting: Sighting) -> float | None:
         case "stopped" | "lost" | "blocked":
             found = age_s
         case _:
-            told = health.get("status_s", health.get("uptime_s"))
-            found = told + age_s if isinstance(told, (int, float)) else None
+            told = number(health.get("status_s", health.get("uptime_s")))
+            found = None if told is None else told + age_s
     return None if found is None or found == float("inf") else round(found, 1)
 
 
@@ -140,8 +140,8 @@ def _blocked(sighting: Sighting) -> str:
 def _degraded(sighting: Sighting) -> str:
     health = sighting.heartbeat.health
     text = f"{_name(sighting.heartbeat)} has been degraded for {duration(since_s(sighting))}"
-    resting = health.get("resting") or []
-    if resting:
+    resting = health.get("resting")
+    if isinstance(resting, list) and resting:
         names = ", ".join(str(name).rpartition("/")[2] for name in resting)
         text += f": after failures {names} {'rest' if len(resting) > 1 else 'rests'} until it is tried again"
     return f"{text}."
@@ -149,15 +149,15 @@ def _degraded(sighting: Sighting) -> str:
 
 def _main(sighting: Sighting) -> Iterator[str]:
     main = sighting.heartbeat.health.get("main")
-    holds_s = main.get("holds_s") if isinstance(main, dict) else None
-    if isinstance(holds_s, (int, float)) and holds_s + sighting.age_s >= _HOLDS_S:
+    holds_s = number(main.get("holds_s")) if isinstance(main, dict) else None
+    if holds_s is not None and holds_s + sighting.age_s >= _HOLDS_S:
         yield f"Its main has had one message in hand for {duration(holds_s + sighting.age_s)}."
 
 
 def _life(sighting: Sighting) -> Iterator[str]:
     heartbeat, health = sighting.heartbeat, sighting.heartbeat.health
     facts = []
-    if isinstance(up_s := health.get("uptime_s"), (int, float)):
+    if (up_s := number(health.get("uptime_s"))) is not None:
         facts.append(f"has run for {duration(up_s + sighting.age_s)}")
     if heartbeat.room_url:
         facts.append(f"serves {heartbeat.room_url}")
@@ -166,13 +166,10 @@ def _life(sighting: Sighting) -> Iterator[str]:
         facts.append(f"has {count} participant{'s' if count > 1 else ''}")
     if facts:
         yield f"It {_listed(facts)}."
-    if (
-        sighting.status != "blocked"
-        and isinstance(lag := health.get("lag_ms"), (int, float))
-        and lag >= _LAG_MS
-    ):
+    lag = number(health.get("lag_ms"))
+    if sighting.status != "blocked" and lag is not None and lag >= _LAG_MS:
         yield f"Its event loop lags by {duration(lag / 1000) if lag >= 1000 else f'{lag:g} ms'}."
-    if isinstance(held := health.get("throttled_s"), (int, float)) and held >= _THROTTLED_S:
+    if (held := number(health.get("throttled_s"))) is not None and held >= _THROTTLED_S:
         yield f"Its cgroup's processor limit has kept it from running for {duration(held)} so far."
     yield from _backend(health, sighting.age_s)
 
@@ -183,9 +180,9 @@ def _backend(health: dict[str, Any], age_s: float) -> Iterator[str]:
         return
     store = store if isinstance(store, dict) else {}
     home = _HOMES.get(mode, mode)
-    since = store.get("since_s")
+    since = number(store.get("since_s"))
     text = f"It keeps everything on {home}"
-    if isinstance(since, (int, float)):
+    if since is not None:
         text += f", and has for {duration(since + age_s)}"
     reason = store.get("reason")
     yield f"{text}, as Redis is away: {reason}." if reason else f"{text}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from botvisor import liveness, process
 from botvisor.cli import fleet, letters, summary
 from botvisor.cli.output import duration, printable
-from botvisor.heartbeat import Heartbeat
+from botvisor.heartbeat import Heartbeat, number
 from botvisor.store import Queue, QueuedMessage
 
 MESSAGES = 100  # of a bot that are shown
@@ -112,13 +111,6 @@ def letter_of(queue: Queue, message: QueuedMessage) -> dict[str, Any]:
         "text": clip(letter["text"], _TEXT),
         "reason": clip(message.reason) or None,
     }
-
-
-def number(value: Any) -> float | None:
-    """Return a number that can be shown; None for all else, and for what no browser counts exactly."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or abs(value) > 2**53:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def clip(value: object, limit: int = _LINE) -> str:

@@ -72,7 +72,7 @@ def peak_mb(pid):
 
 
 def leave_huge(host):
-    """Leave far too large a message to a bot, as a program might that is not ours, and shout at it besides."""
+    """Leave far too large a message to a bot, as a strange program might, and shout at it besides."""
     if host.place is None:
         path = host.folder / "admin_message" / "admin-ada-huge.json"
         path.touch(mode=0o600)
@@ -80,7 +80,7 @@ def leave_huge(host):
             file.truncate(HALF_A_GIGABYTE)
         age(path, 10)
         return
-    # With all of it a busy machine's server is silent for two seconds, and the bot goes over to files and back.
+    # All of it keeps a busy server silent for two seconds: the bot goes over to files and back.
     host.place.redis.rpush("admin:queue:ada", bytes(HALF_A_GIGABYTE // 4))
     for size_mb in (48, 24):  # Redis cuts a listener off for which more than 32 MB wait
         host.place.redis.publish("admin:bot:ada", bytes(size_mb * 1024 * 1024))
