@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import anyio
 import anyio.to_thread
 
 from botvisor import AdminMessage, Bot, run_bot
@@ -15,6 +16,7 @@ from .ledger import Ledger
 from .place import named
 from .records import Handled, Started
 
+THINKS_S = 0.05  # about each message; whoever kills it then kills it with the message in its hands
 CRASH = "crash"  # the text of a message that names the actor which is to crash
 
 
@@ -32,6 +34,7 @@ def main() -> None:
             await anyio.to_thread.run_sync(ledger.write, handled(bot, message))
             if message.text == CRASH and not message.redelivered:
                 crash(bot, message.data["actor"])
+            await anyio.sleep(THINKS_S)
 
     def handled(bot: Bot, message: AdminMessage) -> Handled:
         return Handled(
