@@ -54,7 +54,7 @@ async def test_a_redis_that_is_loading_is_waited_for_on_files(places):
             bot = await fleet.start()
             await fleet.client.send("ada", "before", wait=5)
             with place.redis.pipeline(transaction=False) as pipeline:
-                for number in range(7_000):
+                for number in range(15_000):
                     pipeline.set(f"some:{number}", "")
                 pipeline.execute()
             place.server.kill()
