@@ -79,7 +79,7 @@ async def test_once_it_is_over_the_loop_is_told_how_long_it_was():
         wait_for(kennel.told)
         await kennel.turned()
     ((stall, for_s),) = [turn for turn in kennel.turns if turn[0] in kennel.stalls[:1]]
-    assert for_s >= stall.for_s
+    assert for_s >= stall.for_s - 0.05  # which is told in tenths
 
 
 async def test_a_stall_that_lasts_is_told_again():
