@@ -100,6 +100,7 @@ async def main(bot: Bot) -> None:
     @room.event_handler("on_participant_joined")
     async def joined(_: LocalRoom, participant: str) -> None:
         bot.participants.add(participant)
+        print(f"{participant} is here", flush=True)
 
     @room.event_handler("on_participant_left")
     async def left(_: LocalRoom, participant: str) -> None:
