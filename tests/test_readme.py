@@ -2,10 +2,12 @@
 
 import contextlib
 import inspect
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 
 import anyio
 import pytest
@@ -19,9 +21,15 @@ from .readme import blocks, is_script, links, variables
 
 BLOCKS = blocks()
 SCRIPTS = [code for language, code in BLOCKS if is_script((language, code))]
-FUNCTIONS = [code for language, code in BLOCKS if language == "python" and not is_script((language, code))]
+APPS = [code for language, code in BLOCKS if language == "python" and "FastAPI(" in code]
+FUNCTIONS = [
+    code
+    for language, code in BLOCKS
+    if language == "python" and not is_script((language, code)) and code not in APPS
+]
 CONSOLE = [code for language, code in BLOCKS if language == "console"]
 SHELL = [code for language, code in BLOCKS if language == "sh"]
+SAYS = {"goodbye": "goodbye, John", "Tally": "2 words so far", "says:": "the operator says: wrap up"}
 EXPECTED = {"conversation": "hello", "fleet": [f"https://example.daily.co/{n}" for n in range(3)]}
 
 
@@ -54,8 +62,9 @@ def send(folder, bot_id, text):
 
 
 def test_each_block_is_of_a_kind_that_is_run_here():
-    assert len(BLOCKS) == len(SCRIPTS) + len(FUNCTIONS) + len(CONSOLE) + len(SHELL)
-    assert (len(SCRIPTS), len(FUNCTIONS), len(CONSOLE), len(SHELL)) == (2, 3, 2, 1)
+    kinds = (SCRIPTS, FUNCTIONS, APPS, CONSOLE, SHELL)
+    assert len(BLOCKS) == sum(map(len, kinds))
+    assert [len(blocks) for blocks in kinds] == [3, 3, 1, 2, 1]
 
 
 @pytest.mark.parametrize("code", SHELL)
@@ -69,8 +78,7 @@ def test_a_script_runs_until_it_is_told_to_end(script, tmp_path):
     with running(script, tmp_path) as bot:
         assert send(tmp_path, str(bot.pid), "wrap up").state == "handled"
         assert bot.ends() == 0
-        said = "goodbye, John" if "goodbye" in script else "the operator says: wrap up"
-        assert bot.out == [said]
+        assert bot.out == [next(said for word, said in SAYS.items() if word in script)]
 
 
 @pytest.mark.parametrize("code", FUNCTIONS)
@@ -82,6 +90,20 @@ async def test_a_function_does_what_it_is_shown_for(code, own_folder):
     assert functions
     for function in functions:
         assert await function() == EXPECTED.get(function.__name__)
+
+
+@pytest.mark.parametrize("code", APPS)
+def test_the_web_server_hands_messages_on(code, tmp_path):
+    (tmp_path / "app.py").write_text(code)
+    with (
+        running(SCRIPTS[0], tmp_path) as bot,
+        running(["-m", "uvicorn", "--app-dir", tmp_path, "app:app", "--port", "0"], tmp_path) as server,
+    ):
+        url = server.says("Uvicorn running on").split(" on ")[1].split()[0]
+        asked = f"{url}/bots/{bot.pid}/messages?text=wrap%20up"
+        with urllib.request.urlopen(urllib.request.Request(asked, method="POST"), timeout=LIMIT_S) as answer:
+            assert json.load(answer) == "handled"
+        assert bot.ends() == 0
 
 
 def commands():
