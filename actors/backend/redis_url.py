@@ -50,8 +50,17 @@ def parse(text: str) -> RedisUrl:
             or ``redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]``.
 
     Raises:
-        SettingsError: when it cannot be used. No part of the URL is shown.
+        SettingsError: when it cannot be used. No part of the URL is shown, nor by a traceback that tells what
+            variables hold.
     """
+    try:
+        return _parse(text)
+    except SettingsError as error:
+        problems = error.problems
+    raise SettingsError(problems)
+
+
+def _parse(text: str) -> RedisUrl:
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if names_cluster(parts):
