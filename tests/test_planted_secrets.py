@@ -107,17 +107,19 @@ def get(port, path, **fields):
     return text
 
 
-@pytest.mark.parametrize("way", ["url", "secret"])
-async def test_what_a_run_leaves_holds_no_secret(servers, tmp_path, planted, way):
+async def test_what_a_run_leaves_holds_no_secret(servers, tmp_path, planted):
     import redis
 
     password = planted.redis
     server = await servers(f"requirepass {password}", f"user bot on >{password} ~* &* +@all", name="redis-6")
     env = {
-        "url": {"REDIS_URL": f"redis://bot:{password}@127.0.0.1:{server.port}"},
-        "secret": {"REDIS_URL": server.url, "REDIS_SHARED_SECRET": password, "REDIS_AUTH_REQUIRED": "1"},
-    }[way]
-    env |= {"USE_REDIS": "true", "LOCAL_SECRET": planted.local, "WEB_TOKEN": planted.web}
+        "USE_REDIS": "true",
+        "REDIS_URL": f"redis://bot:{planted.url}@127.0.0.1:{server.port}",  # whose password counts for nothing
+        "REDIS_SHARED_SECRET": password,
+        "REDIS_AUTH_REQUIRED": "1",
+        "LOCAL_SECRET": planted.local,
+        "WEB_TOKEN": planted.web,
+    }
     probes, web = free_port(), free_port()
 
     def botvisor(*lines):
@@ -191,12 +193,13 @@ def attempt(call, *arguments):
         logger.exception("it failed")
         print(repr(error), str(error), error.args, traceback.format_exc())
 
-for given in json.loads(os.environ.pop("GIVEN")):
+first, *others = json.loads(os.environ.pop("GIVEN"))
+for given in (first, *others):
     os.environ.update(given)
     print("given", given.keys())
     attempt(load_settings)
     attempt(main, ["doctor"])
-    for call in (send, start, compat):
+    for call in (send, start, compat) if given == first else (send,):
         attempt(asyncio.run, call())
     for name in given:
         del os.environ[name]
@@ -220,9 +223,10 @@ async def test_what_a_failing_run_says_holds_no_secret(servers, tmp_path, plante
     values = {"port": server.port, **planted.texts}
     given = json.dumps([{name: text.format(**values) for name, text in each.items()} for each in WRONG])
     env = {"USE_REDIS": "true", "BOT_FILE_FALLBACK": "false", "GIVEN": given}
+    env["REDIS_CONNECT_TIMEOUT_SECS"] = "0.3"
     with Scripts(tmp_path) as scripts:
         program = scripts.start(TALKATIVE + FAILS, **env)
         assert program.ends(60) == 0
-        assert program.stderr.count("it failed") > 2 * len(WRONG)
+        assert program.stderr.count("it failed") > len(WRONG)
         planted.add("what it printed", "\n".join([*program.out, *program.err]))
     planted.assert_unseen()
