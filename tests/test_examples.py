@@ -74,9 +74,7 @@ def test_the_demos_bot_tells_what_happens_to_it(run, tmp_path):
     assert json.loads(bot.out[-1]) == {"what": "wrapping up"}
 
 
-def test_an_actor_of_the_authors_own_is_supervised_seen_and_restarted_as_the_bots_are(
-    run, tmp_path, command
-):
+def test_an_actor_of_the_authors_own_is_supervised_seen_and_restarted_as_the_bots_are(run, tmp_path, command):
     bot = run("custom_actor.py", ROOMS[0], BOT_ID="ada")
     bot.says("notebook 1 has 0 pages")
     for text in ("recall", "remember milk", "spill ink", "recall", "dance"):
