@@ -3,6 +3,8 @@
 Python's `time.time` and `datetime.now` are replaced, in those programs alone; the kernel dates files as ever.
 """
 
+import os
+
 _SITECUSTOMIZE = """
 import datetime, os, time
 
@@ -35,7 +37,8 @@ class SetClock:
         (folder / "site").mkdir()
         (folder / "site" / "sitecustomize.py").write_text(_SITECUSTOMIZE)
         self.set(0)
-        self.variables = {"PYTHONPATH": str(folder / "site"), "TEST_CLOCK": str(self._file)}
+        path = os.pathsep.join(filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")]))
+        self.variables = {"PYTHONPATH": path, "TEST_CLOCK": str(self._file)}
 
     def set(self, ahead_s):
         """Set it so many seconds ahead of the machine's; running programs see it at once."""
