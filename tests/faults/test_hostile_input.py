@@ -12,7 +12,7 @@ from botvisor.errors import MalformedMessage
 from botvisor.wire import MAX_MESSAGE_BYTES
 
 from .. import compat_rig
-from ..bot_rig import Reader
+from ..bot_rig import Reader, until
 from ..file_rig import age
 from ..redis_bots import ROOM
 from .host import host as host
@@ -123,6 +123,14 @@ async def test_too_much_for_a_bot_takes_little_of_its_memory(host, leave, limit_
         assert grown_mb < limit_mb
 
 
+def put_away(host):
+    """The bytes of what was put away."""
+    if host.place is None:
+        return [path.read_bytes() for path in (host.folder / "admin_message").glob(".bad/*")]
+    letters = host.place.redis.lrange("admin:dead:{admin:queue:ada}", 0, -1)
+    return [letter.partition(b"\n")[2] for letter in letters]
+
+
 async def test_what_cannot_be_understood_is_put_away_and_what_follows_is_handled(host):
     bot = await host.bot("ada")
     async with host.client() as fleet:
@@ -135,10 +143,5 @@ async def test_what_cannot_be_understood_is_put_away_and_what_follows_is_handled
                 host.place.redis.rpush("admin:queue:ada", raw)
         assert (await fleet.client.send("ada", "last", wait=10)).state == "handled"
         assert shown(bot) == [("last", 1, False)]
-        if host.place is None:
-            kept = [path.read_bytes() for path in (host.folder / "admin_message" / ".bad").iterdir()]
-        else:
-            letters = host.place.redis.lrange("admin:dead:{admin:queue:ada}", 0, -1)
-            kept = [letter.partition(b"\n")[2] for letter in letters]
-        assert sorted(kept) == sorted(STRANGE.values())
+        await until(lambda: sorted(put_away(host)) == sorted(STRANGE.values()), 10)
     assert [line for line in bot.err if "ERROR" in line or "Traceback" in line] == []
