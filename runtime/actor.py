@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import anyio
-
 from .errors import MailboxFull
 from .ref import Answer, Message, Ref
 from .timers import Timers
@@ -52,7 +50,7 @@ class Context:
 
     def tell_after(self, delay_s: float, message: Any) -> None:
         """Send the actor itself a message after a delay in seconds, as `tell_at` does."""
-        self.tell_at(anyio.current_time() + delay_s, message)
+        self.tell_at(self._timers.now() + delay_s, message)
 
     def tell(self, message: Any) -> None:
         """Send the actor itself a message now, also while it starts; as `tell_at` does, it never raises."""

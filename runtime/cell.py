@@ -122,7 +122,8 @@ class Cell:
 
     def _post(self, message: Any, generation: int) -> None:
         if generation == self._living and self._stop_reason is None:
-            self.mailbox.put(Envelope(message, None, anyio.current_time(), generation), own=True)
+            # A callback of a loop that anyio did not start may post: anyio knows no time there.
+            self.mailbox.put(Envelope(message, None, self._timers.now(), generation), own=True)
 
     async def _serve(self, actor: Actor) -> None:
         limit = actor.batch_limit if isinstance(actor, BatchActor) else 1

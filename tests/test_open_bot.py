@@ -239,3 +239,24 @@ async def test_an_id_that_is_taken_is_refused_and_the_first_bot_stays(settings):
             async with open_bot(bot_id="ada", settings=settings):
                 pass
         assert bot.status == "healthy"
+
+
+def test_a_reader_that_dies_in_a_loop_which_anyio_did_not_start_gets_its_message_again(settings):
+    shown = []
+
+    async def read(bot):
+        async for message in bot.inbox:
+            shown.append(message.redelivered)
+            raise ZeroDivisionError
+
+    async def run():
+        async with open_bot(bot_id="ada", settings=settings) as bot, open_client(settings) as client:
+            await client.send("ada", "hello")
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.ensure_future(read(bot))
+            await asyncio.sleep(0.1)  # let what is called at the end of a task be called
+            async with asyncio.timeout(20):
+                shown.append((await anext(bot.inbox)).redelivered)
+
+    asyncio.run(run())
+    assert shown == [False, True]
