@@ -59,7 +59,7 @@ class Assembly:
             grace: how long `main` has to end when the bot is stopped, in seconds.
             hooks: what is called when something happens to the bot.
         """
-        inbox, cache, began = Inbox(), IdentityCache(), time.monotonic()
+        inbox, cache, began = Inbox(), IdentityCache(self.core.timers.now), time.monotonic()
         inbox.lanes = [Lane(queue) for queue in bot_id.queues(owner, room_url, self.settings)]
         backend, doorbell, log = self.backend, self.storage.doorbell, self.storage.log
         actors = BotActors(owner.bot_id, self.core, policy, {"backend": backend}, log)
