@@ -42,7 +42,8 @@ async def test_what_a_killed_bot_had_claimed_comes_to_its_successor_marked(host)
         second = await host.bot("ada")
         receipt = await fleet.client.send("ada", "last", wait=15)
         assert receipt.state == "handled"
-        await says(second, "got claimed")
+        for text in ("claimed", "hold", "last"):
+            await says(second, f"got {text}")
         assert (await fleet.client.receipt(in_hand)).state == "handled"
     assert shown(first) == [("done", 1, False), ("hold", 1, False)]
     assert sorted(shown(second)) == [("claimed", 2, True), ("hold", 2, True), ("last", 1, False)]

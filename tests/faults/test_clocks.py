@@ -54,6 +54,8 @@ async def test_a_clock_that_is_set_a_day_loses_no_message_and_no_bot(host, clock
         clock.set(-ahead_s)
         for bot_id in ("ada", "bea"):
             assert (await fleet.client.send(bot_id, "last", wait=10)).state == "handled"
+        for bot in (ada, bea):
+            await says(bot, "got last")
         await until_healthy(host, env, "ada", "bea")
     assert shown(ada) == [("waits", 1, False), ("last", 1, False)]
     assert shown(bea) == [("last", 1, False)]

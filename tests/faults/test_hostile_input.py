@@ -142,6 +142,7 @@ async def test_what_cannot_be_understood_is_put_away_and_what_follows_is_handled
             else:
                 host.place.redis.rpush("admin:queue:ada", raw)
         assert (await fleet.client.send("ada", "last", wait=10)).state == "handled"
+        await says(bot, "got last")
         assert shown(bot) == [("last", 1, False)]
         await until(lambda: sorted(put_away(host)) == sorted(STRANGE.values()), 10)
     assert [line for line in bot.err if "ERROR" in line or "Traceback" in line] == []

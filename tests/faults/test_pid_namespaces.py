@@ -53,6 +53,7 @@ async def test_a_live_bot_with_the_same_pid_in_another_namespace_keeps_its_messa
         assert "process 1 on " in same_id.err[-1]
         (place.folder / "go on").touch()
         assert (await fleet.client.send(ROOM, "next", wait=10)).state == "handled"
+        await says(holder, "got next")
         beats = await fleet.client.heartbeats()
     assert shown(holder) == [("hold", 1, False), ("next", 1, False)]
     assert shown(other) == []
@@ -83,6 +84,7 @@ async def test_a_bot_that_starts_again_in_a_new_namespace_runs_at_once_and_gets_
         place.redis.expire(owner, 1)  # as it would be half a minute later
         await until(lambda: shown(second), 10)
         assert (await fleet.client.send("ada", "last", wait=10)).state == "handled"
+        await says(second, "got last")
     assert shown(second) == [("hold", 2, True), ("last", 1, False)]
 
 
