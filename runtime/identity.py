@@ -38,9 +38,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
             data = msgspec.json.decode(self.data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             data = None  # anybody may have written it: what cannot be read is not there
-        fixed = {
-            "participant_id": self.participant_id,
-            "room_url": self.room_url,
-            "timestamp": self.timestamp,
-        }
-        return {**data, **fixed} if isinstance(data, dict) else fixed
+        record = data if isinstance(data, dict) else {}
+        record["participant_id"] = self.participant_id
+        record["room_url"] = self.room_url
+        record["timestamp"] = self.timestamp
+        return record
