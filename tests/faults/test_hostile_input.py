@@ -81,8 +81,8 @@ def leave_huge(host):
         age(path, 10)
         return
     # All of it keeps a busy server silent for two seconds: the bot goes over to files and back.
-    host.place.redis.rpush("admin:queue:ada", bytes(HALF_A_GIGABYTE // 4))
-    for size_mb in (48, 24):  # Redis cuts a listener off for which more than 32 MB wait
+    host.place.redis.rpush("admin:queue:ada", bytes(HALF_A_GIGABYTE // 8))
+    for size_mb in (40, 24):  # Redis cuts a listener off for which more than 32 MB wait
         host.place.redis.publish("admin:bot:ada", bytes(size_mb * 1024 * 1024))
 
 
