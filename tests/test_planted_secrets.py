@@ -114,7 +114,8 @@ async def test_what_a_run_leaves_holds_no_secret(servers, tmp_path, planted):
     server = await servers(f"requirepass {password}", f"user bot on >{password} ~* &* +@all", name="redis-6")
     env = {
         "USE_REDIS": "true",
-        "REDIS_URL": f"redis://bot:{planted.url}@127.0.0.1:{server.port}",  # whose password counts for nothing
+        # The secret beats the password in the URL.
+        "REDIS_URL": f"redis://bot:{planted.url}@127.0.0.1:{server.port}",
         "REDIS_SHARED_SECRET": password,
         "REDIS_AUTH_REQUIRED": "1",
         "LOCAL_SECRET": planted.local,
