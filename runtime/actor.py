@@ -132,9 +132,16 @@ class Handles(Protocol[Message, Answer]):
 
 
 class BatchActor(Actor):
-    """An actor that takes all that waits in its mailbox at once, up to `batch_limit` messages."""
+    """An actor that takes many of the messages that wait in its mailbox at once.
+
+    Attributes:
+        batch_limit: how many at most.
+        batch_least: how many at least, if as many wait; of the rest it takes half, so that those who ask have
+            the next batch ready when this one is done.
+    """
 
     batch_limit = 512
+    batch_least = 512
 
     async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
         """Handle a batch.

@@ -126,10 +126,10 @@ class Cell:
             self.mailbox.put(Envelope(message, None, self._timers.now(), generation), own=True)
 
     async def _serve(self, actor: Actor) -> None:
-        limit = actor.batch_limit if isinstance(actor, BatchActor) else 1
+        limits = (actor.batch_least, actor.batch_limit) if isinstance(actor, BatchActor) else (1, 1)
         while True:
             for _ in range(_BURST):
-                batch = self._gather(limit)
+                batch = self._gather(*limits)
                 if not batch:
                     break
                 await self._deliver(actor, batch)
@@ -140,13 +140,13 @@ class Cell:
                 return
             await self.mailbox.wait()
 
-    def _gather(self, limit: int) -> list[Envelope]:
+    def _gather(self, least: int, limit: int) -> list[Envelope]:
         batch: list[Envelope] = []
-        room, take = limit, self.mailbox.take
-        while room > 0 and (envelope := take()) is not None:
+        count, half, take = 0, len(self.mailbox) // 2, self.mailbox.take
+        while count < limit and (count < least or len(batch) < half) and (envelope := take()) is not None:
             if self._wanted(envelope):
                 batch.append(envelope)
-                room -= len(envelope.message) if isinstance(envelope.message, Group) else 1
+                count += len(envelope.message) if isinstance(envelope.message, Group) else 1
             else:
                 self.mailbox.settle(envelope, Fate.DEAD_LETTERED)
         return batch

@@ -225,9 +225,10 @@ async def test_after_64_messages_others_have_their_turn():
         assert max(after - before for before, after in zip([0, *turns], turns, strict=False)) <= 2 * 64
 
 
-async def test_an_actor_of_batches_takes_what_waits_up_to_its_limit():
+@pytest.mark.parametrize(("least", "batches"), [(512, ["abc", "de"]), (1, ["ab", "c", "d", "e"])])
+async def test_an_actor_of_batches_takes_its_least_and_half_of_what_waits_up_to_its_limit(least, batches):
     class Batch(Diary, BatchActor):
-        batch_limit = 3
+        batch_least, batch_limit = least, 3
 
         async def handle_batch(self, messages):
             self.entries.append(list(messages))
@@ -237,7 +238,7 @@ async def test_an_actor_of_batches_takes_what_waits_up_to_its_limit():
         for message in "abcde":
             cell.ref.tell(message)
         await idle()
-        assert entries == ["start 1", [*"abc"], [*"de"]]
+        assert entries == ["start 1", *map(list, batches)]
 
 
 @pytest.mark.parametrize("answers", [[1], [1, 2, 3], None])

@@ -28,7 +28,8 @@ class BackendActor(BatchActor):
     """
 
     # So that of many callers some compose their commands while the store carries out those of the others.
-    batch_limit = 50
+    batch_least = 50
+    batch_limit = 200
 
     def __init__(self, store: Store, log: Log) -> None:
         self._store = store
