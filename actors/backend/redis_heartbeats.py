@@ -30,7 +30,7 @@ from botvisor.wire import (
 from .kept_beats import KeptBeats
 from .packed import Packed, begin, bulk, pack
 from .redis_notices import Notices
-from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of
+from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of, whole
 from .redis_scripts import Call, Part, Plan, Quick, RedisCommand, Script, Step, no_result
 
 _BEAT = Script("beat", b"hash", b"zset")
@@ -39,6 +39,7 @@ _EXPIRE_ALIVE = pack((b"EXPIRE", _ALIVE, ALIVE_TTL_S)).data
 _LISTED = 10_000
 _CHUNK = 2_000  # heartbeats to a round trip: some megabytes
 _LOST = "lost"
+_LAST_S = 253_402_300_799  # of the year 9999
 _SKEW_S = 10.0  # more than a heartbeat is ever on its way
 
 
@@ -105,7 +106,7 @@ class RedisHeartbeats:
             (b"ZSCORE", _ALIVE, bot_id.encode()),
         ]
         check([score])
-        found = self._find(bot_id, fields, words, last, None if score is None else int(float(score)))
+        found = self._find(bot_id, fields, words, last, None if score is None else whole(score))
         return None if command.living and found is not None and found.status in ENDED else found
 
     def list_all(self, _: ListHeartbeats) -> Plan:
@@ -217,7 +218,9 @@ def _fields(command: WriteHeartbeat) -> Iterator[Part]:
 
 
 def _ago(seconds: float) -> str:
-    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat(timespec="milliseconds")
+    # Scores come from anybody: what no calendar has is at its end.
+    at = min(max(time.time() - seconds, 0.0), _LAST_S)
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _is_stopped(command: WriteHeartbeat) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from .redis_errors import ErrorReply, Kind, diagnose
 
+_MOST = 2.0**53
+
 
 def check(replies: Sequence[Any]) -> Sequence[Any]:
     """Return the replies of a step if no error is among them.
@@ -38,4 +40,9 @@ def hash_of(reply: Sequence[bytes]) -> dict[str, bytes]:
 def scores_of(reply: Sequence[bytes]) -> list[tuple[bytes, int]]:
     """Return the reply of a range of a sorted set, WITHSCORES, as members and their whole scores."""
     pairs = iter(reply)
-    return [(member, int(float(score))) for member, score in zip(pairs, pairs, strict=True)]
+    return [(member, whole(score)) for member, score in zip(pairs, pairs, strict=True)]
+
+
+def whole(score: bytes) -> int:
+    """Return a score as a whole number; one that is infinite, or too large to be counted, as the largest."""
+    return int(max(-_MOST, min(float(score), _MOST)))

@@ -63,8 +63,8 @@ async def test_a_message_that_killed_three_bots_is_a_dead_letter_that_operators_
         assert (await fleet.client.receipt(poison)).state == "dead"
         assert shown(last) == [("after", 1, False)]
         told = await anyio.to_thread.run_sync(lambda: command("inbox", "ada", "--json", **variables))
-        (letter,) = answer(told)
-        assert (letter["id"], letter["state"], letter["tries"]) == (poison.id, "dead", 3)
+        (letter,) = (each for each in answer(told) if each["state"] == "dead")
+        assert (letter["id"], letter["tries"]) == (poison.id, 3)
         assert "3 tries" in letter["reason"]
 
 
