@@ -82,7 +82,8 @@ class InboxWorld:
                     grace=1,
                 ) as life.rig:
                     await life.over.wait()
-                    return
+                self.stores.die(life.store)  # with its process, whatever it could not give up
+                return
             except BotIdTaken:
                 await anyio.sleep(3)  # the lease of the one that was killed has yet to run out
 

@@ -5,6 +5,7 @@ None reaches `main` twice unmarked, and what was not handled in three tries is a
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from loguru import logger
 
 from botvisor.testing import crash
 
@@ -23,6 +24,7 @@ class InboxMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
+        logger.disable("botvisor")  # a thousand lines for each example
         self.loop = LOOPS[self.loop_name]()
         self.loop.run(self.begin())
         self.loop.keep(self.world.live_on)
@@ -111,6 +113,7 @@ class InboxMachine(RuleBasedStateMachine):
         finally:
             self.loop.close()
             self.stores.close()
+            logger.enable("botvisor")
 
 
 class UvloopInboxMachine(InboxMachine):
