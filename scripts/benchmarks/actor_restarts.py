@@ -96,8 +96,8 @@ async def open_ours() -> AsyncIterator[Restarting]:
             its.crashes()
             raise RuntimeError
 
-    # As good as no limit and no backoff.
-    policy = Policy(intensity=1_000_000, base=1e-9, cap=1e-9)
+    # As good as no limit and no backoff; the supervisor remembers the restarts of a period.
+    policy = Policy(intensity=1000, period=0.05, base=1e-9, cap=1e-9)
     async with open_cell(Fragile, policy) as cell:
         its.crash = lambda: cell.ref.tell(None)
         yield its
