@@ -30,6 +30,7 @@ FAILURES = (Planned, StrayCancellation, StartTimeout, SystemExit)
 
 
 def cancel_natively(name):
+    """Cancel a task, as a library may do; one that has not begun cannot catch it and ends its whole group."""
     for task in asyncio.all_tasks():
         if task.get_name() == name and inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED:
             task.cancel()

@@ -13,6 +13,7 @@ from .budget import examples
 from .inbox_stores import InMemory, OnFiles
 from .inbox_world import BOTS, QUEUES, TAKES_S, InboxWorld
 from .loop import LOOPS
+from .supervisor_world import cancel_natively
 
 QUEUE = st.sampled_from([QUEUES[0], *QUEUES])
 BOT = st.sampled_from(BOTS)
@@ -76,7 +77,7 @@ class InboxMachine(RuleBasedStateMachine):
             case "restart":
                 self.loop.run(self.do(rig.restart, "inbox"))
             case "cancel" if self.loop_name != "trio":
-                self.loop.run(self.do(rig.cancel_natively, "inbox"))
+                self.loop.run(self.do(cancel_natively, f"{bot_id}/inbox"))
             case "restart the backend":
                 self.loop.run(self.do(rig.supervisor.core.restart, "backend"))
 
