@@ -1,5 +1,7 @@
 """What every store lets operators see and mend: dead letters, what waits, what is left of bots that ended."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from botvisor.errors import StoreError
@@ -96,9 +98,8 @@ async def test_what_nobody_could_claim_is_not_put_back(world):
 
 
 async def test_a_bot_that_ended_is_forgotten_and_its_next_start_is_not(world):
-    beat = Heartbeat(
-        pid=1, room_url="", participants=(), timestamp="2026-01-01T00:00:00Z", bot_id="b", instance="one"
-    )
+    now = datetime.now(UTC).isoformat()
+    beat = Heartbeat(pid=1, room_url="", participants=(), timestamp=now, bot_id="b", instance="one")
     await ask(world, WriteHeartbeat("b", to_hash(beat)))
     assert await ask(world, ForgetBot("b", "two")) is False
     assert await ask(world, ReadHeartbeat("b")) == beat
