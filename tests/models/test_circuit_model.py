@@ -106,7 +106,7 @@ class CircuitMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.state == "open")
     @rule(command=st.sampled_from(["heartbeat", None]))
     def probe(self, command):
-        self.loop.sleep(max(0, self.circuit.breaker.probe_at - self.loop.now))
+        self.loop.sleep(max(0, self.circuit.breaker.probe_at - self.loop.now) + EPSILON)
         assert self.circuit.breaker.probe_is_due(self.loop.now)
         before, began, link = self.redis.batches, self.loop.now, self.redis.link
         self.redis.probes = True
