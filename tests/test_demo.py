@@ -119,9 +119,9 @@ BOTS = {
     "never handles": (
         """
 async def main(bot):
-    say("running")
-    bot.participants.add("user1")
     await bot.identities.write("user1", {"sessionUserName": "John"})
+    bot.participants.add("user1")
+    say("running")
     await anyio.sleep_forever()
 """,
         "'hello' to ada is delivered, not handled",
@@ -132,7 +132,7 @@ async def main(bot):
     say("running")
     await anyio.sleep_forever()
 """,
-        "waited 1 s in vain for ada's heartbeat to show health",
+        "waited 3 s in vain for ada's heartbeat to show health",
     ),
     "ends at once": (
         """
@@ -171,7 +171,7 @@ def test_a_step_that_is_not_observed_ends_it_with_1(demo, tmp_path, kind):
         f"def say(what, **more):\n    print(json.dumps({{'what': what, **more}}), flush=True)\n{source}\n"
         "run_bot(main, room_url=sys.argv[1], log_level='CRITICAL')\n"
     )
-    story = demo("--bot", script, "--patience", "1" if kind != "forgets what it held" else "6")
+    story = demo("--bot", script, "--patience", "3" if kind != "forgets what it held" else "6")
     assert story.ends() == 1
     assert problem in "\n".join(story.out)
     assert "Every step was observed" not in "\n".join(story.out)
