@@ -19,6 +19,8 @@ from .errors import BotvisorError
 _STACK_LINES = 30
 # The lines that faulthandler writes: the thread, then its frames, the innermost first.
 _FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
+# How the stack of the main thread ends: a script, `python -m`, or too many frames for faulthandler.
+_OUTERMOST = (" in <module>\n", " in _run_module_as_main\n", "  ...\n")
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 _PACKAGES = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
 # What runs everybody's tasks: a stall is hardly ever its fault, and it is in each stack.
@@ -89,12 +91,16 @@ def stall_of(thread: int, for_s: float) -> Stall | None:
 
 
 def read_dump(text: str, for_s: float) -> Stall | None:
-    """Return the stall that faulthandler has dumped, or None if there is none in the text.
+    """Return the stall that faulthandler has dumped, or None if there is none in the text, or not yet.
+
+    It writes line by line, so a reader may come in the middle: then the last thread so far is another one.
 
     Args:
-        text: what it wrote; the thread that was armed comes last, or alone.
+        text: what it wrote; the main thread, which is the one that was armed, comes last.
         for_s: how long it has stalled, in seconds.
     """
+    if not text.endswith(_OUTERMOST):
+        return None
     last = text.rpartition("(most recent call first):")[2]
     found = [_FRAME.fullmatch(line) for line in last.splitlines()]
     places = [Place(each[1], int(each[2]), each[3]) for each in found if each is not None]

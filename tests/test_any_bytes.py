@@ -91,8 +91,9 @@ LINES = st.lists(WORDS | FRAMES | st.just("(most recent call first):"), max_size
 @tried(100)
 @given(LINES.map("\n".join))
 def test_any_text_is_a_stack_dump_or_none(text):
-    found = stall.read_dump(text, 1.0)
-    assert found is None or str(found.where)
+    assert stall.read_dump(text, 1.0) is None  # nothing tells that it is whole
+    whole = f'{text}\n  File "bot.py", line 1 in <module>\n'
+    assert str(stall.read_dump(whole, 1.0).where)
 
 
 NAMES = [

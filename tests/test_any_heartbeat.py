@@ -53,7 +53,7 @@ BEATS = st.fixed_dictionaries(
 @given(BEATS)
 def test_whatever_a_heartbeat_says_operators_are_shown_something(fields):
     beat = from_json(json.dumps(fields).encode())
-    dump = '(most recent call first):\n  File "/srv/bot.py", line 7 in match'
+    dump = '(most recent call first):\n  File "/srv/bot.py", line 7 in <module>\n'
     (beat,) = with_dumps([beat], [Dump(beat.bot_id, dump, time.time())])
     row = fleet.row_of(beat, 30)
     for wide in (False, True):

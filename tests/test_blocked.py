@@ -14,6 +14,7 @@ TEXT = """Timeout (0:00:03)!
 Thread 0x00007f0000000002 (most recent call first):
   File "/srv/bot/talk.py", line 12 in match
   File "/srv/bot/bot.py", line 40 in main
+  File "/srv/bot/bot.py", line 50 in <module>
 """
 NOW = time.time()
 

@@ -116,6 +116,7 @@ async def test_a_dump_in_this_hosts_files_tells_of_a_bot_on_redis(world, run, tm
     (tmp_path / "heartbeat").mkdir(mode=0o700)
     (tmp_path / "heartbeat" / "ada.stack").write_text(
         'Timeout (0:00:03)!\nThread 0x1 (most recent call first):\n  File "/srv/bot.py", line 7 in match\n'
+        '  File "/srv/bot.py", line 9 in <module>\n'
     )
     answer = json.loads((await run("why", "ada", "--json", **env_of(world.server)))[1])
     assert answer["status"] == "blocked"

@@ -141,27 +141,49 @@ Thread 0x00007f0000000001 (most recent call first):
 Thread 0x00007f0000000002 (most recent call first):
   File "/srv/bot/talk.py", line 12 in match
   File "/srv/bot/bot.py", line 40 in main
+  File "/srv/bot/bot.py", line 50 in <module>
 """
     stall = stalls.read_dump(text, 3.0)
     assert str(stall.where) == "/srv/bot/talk.py:12 in match"
-    assert stall.stack.splitlines()[0] == "  /srv/bot/bot.py:40 in main"
-    assert stalls.read_dump("", 3.0) is None
+    assert stall.stack.splitlines()[0] == "  /srv/bot/bot.py:50 in <module>"
+
+
+def test_a_dump_that_is_still_being_written_names_no_other_thread(tmp_path):
+    path = tmp_path / "dump"
+    code = (
+        "import faulthandler, sys, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "def blocks(): faulthandler.dump_traceback_later(0.05, file=file); time.sleep(0.5)\n"
+        "blocks()\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    subprocess.run([sys.executable, str(tmp_path / "script.py"), str(path)], check=True, timeout=10)
+    text = path.read_text()
+    assert text.count("(most recent call first):") == 2
+    whole = stalls.read_dump(text, 3.0)
+    assert whole.where.function == "blocks"
+    parts = [stalls.read_dump(text[:length], 3.0) for length in range(len(text))]
+    assert all(part is None or part.where == whole.where for part in parts)
+
+
+OUTERMOST = '  File "<frozen runpy>", line 1 in _run_module_as_main\n'
 
 
 def test_the_line_is_the_authors_where_pythons_own_is_what_blocks():
     stdlib = threading.__file__
     dump = f'  File "{stdlib}", line 1 in wait\n  File "/srv/bot/bot.py", line 7 in main\n'
-    assert stalls.read_dump(dump, 1.0).where.file == "/srv/bot/bot.py"
+    assert stalls.read_dump(dump + OUTERMOST, 1.0).where.file == "/srv/bot/bot.py"
     alone = f'  File "{stdlib}", line 1 in wait\n'
-    assert stalls.read_dump(alone, 1.0).where.file == stdlib
+    assert stalls.read_dump(alone + OUTERMOST, 1.0).where.file == stdlib
 
 
 def test_what_runs_the_tasks_is_not_the_line_unless_it_is_all_there_is():
     runner = f'  File "{anyio.__file__}", line 2 in _run_coro\n'
     ours = f'  File "{stalls.__file__}", line 3 in tell\n'
     author = '  File "/srv/bot/bot.py", line 7 in main\n'
-    assert stalls.read_dump(ours + runner + author, 1.0).where.file == "/srv/bot/bot.py"
-    assert stalls.read_dump(ours + runner, 1.0).where.function == "tell"
+    assert stalls.read_dump(ours + runner + author + OUTERMOST, 1.0).where.file == "/srv/bot/bot.py"
+    assert stalls.read_dump(ours + runner + OUTERMOST, 1.0).where.function == "tell"
 
 
 HELD = """

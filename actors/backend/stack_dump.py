@@ -43,9 +43,10 @@ class StackDump:
             faulthandler.dump_traceback_later(self._after_s, file=self._fd)
 
     def take(self) -> str:
-        """Return what was dumped, and empty the file."""
+        """Return what was dumped, and empty the file. It is to be armed again after that."""
         if self._fd < 0 or os.fstat(self._fd).st_size == 0:
             return ""
+        faulthandler.cancel_dump_traceback_later()  # waits until one that is being written is whole
         text = os.pread(self._fd, 65_536, 0).decode(errors="replace")
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
