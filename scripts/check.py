@@ -35,11 +35,8 @@ def types() -> bool:
 
 
 def typing() -> bool:
-    """Mypy on tests/typing: what users' type checkers see."""
-    if not (ROOT / "tests" / "typing").is_dir():
-        print("there is no tests/typing yet")
-        return True
-    return ran("-m", "mypy", "--strict", "tests/typing")
+    """Mypy on tests/typing, which is what users' type checkers see, and on the soak."""
+    return ran("-m", "mypy", "--strict", "tests/typing") and ran("-m", "mypy", "--strict", "scripts/soaking")
 
 
 def layers() -> bool:

@@ -26,7 +26,7 @@ def say_json(document: Any) -> None:
         text = msgspec.json.encode(document).decode()
     except OverflowError:  # a number of more than 64 bits, as somebody else has written it
         text = json.dumps(document, ensure_ascii=False)
-    print(text)  # noqa: T201
+    print(text)  # noqa: T201 - as above
 
 
 def complain(text: str) -> None:

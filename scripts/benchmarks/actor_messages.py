@@ -119,7 +119,7 @@ async def open_pykka() -> AsyncIterator[Talk]:
 
     done = threading.Event()
 
-    class Adder(pykka.ThreadingActor):  # type: ignore[misc]
+    class Adder(pykka.ThreadingActor):
         count = 0
 
         def on_receive(self, message: int) -> int:
@@ -128,7 +128,7 @@ async def open_pykka() -> AsyncIterator[Talk]:
                 done.set()
             return message + 1
 
-    class Plain(pykka.ThreadingActor):  # type: ignore[misc]
+    class Plain(pykka.ThreadingActor):
         def on_receive(self, message: int) -> int:
             return message + 1
 
@@ -153,7 +153,7 @@ async def open_pykka() -> AsyncIterator[Talk]:
 async def open_xoscar() -> AsyncIterator[Talk]:
     import xoscar
 
-    class Adder(xoscar.Actor):  # type: ignore[misc]
+    class Adder(xoscar.Actor):
         def __init__(self) -> None:
             super().__init__()
             self.count = 0
@@ -181,7 +181,7 @@ async def open_mode() -> AsyncIterator[Talk]:
     """mode has services and no mailbox of actors: one that takes from a queue, as its users write it."""
     import mode
 
-    class Adder(mode.Service):  # type: ignore[misc]
+    class Adder(mode.Service):
         def on_init(self) -> None:
             self.queue: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
             self.count, self.done = 0, asyncio.Event()

@@ -112,7 +112,7 @@ async def open_pykka() -> AsyncIterator[Restarting]:
     failed = threading.Event()
     over = False
 
-    class Fragile(pykka.ThreadingActor):  # type: ignore[misc]
+    class Fragile(pykka.ThreadingActor):
         def on_start(self) -> None:
             nonlocal current
             current = self.actor_ref
@@ -154,7 +154,7 @@ async def open_mode() -> AsyncIterator[Restarting]:
     due = asyncio.Event()
     its = Restarting(due.set)
 
-    class Fragile(mode.Service):  # type: ignore[misc]
+    class Fragile(mode.Service):
         @mode.Service.task
         async def _live(self) -> None:
             its.runs()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import redis.asyncio
 
-from botvisor import open_client
+from botvisor import Client, open_client
 from botvisor.config import load_settings
 from botvisor.testing.redis_server import open_server
 
@@ -110,9 +110,9 @@ async def open_receivers(bots: int) -> AsyncIterator[dict[str, Receiver]]:
         yield found
 
 
-def _sender(operator: object, target: str) -> Send:
+def _sender(operator: Client, target: str) -> Send:
     async def send(text: str) -> None:
-        await operator.send(target, text)  # type: ignore[attr-defined]
+        await operator.send(target, text)
 
     return send
 

@@ -69,7 +69,7 @@ async def open_ours(count: int) -> AsyncIterator[None]:
 async def open_pykka(count: int) -> AsyncIterator[None]:
     import pykka
 
-    class Idle(pykka.ThreadingActor):  # type: ignore[misc]
+    class Idle(pykka.ThreadingActor):
         pass
 
     for _ in range(count):
@@ -81,7 +81,7 @@ async def open_pykka(count: int) -> AsyncIterator[None]:
 async def open_xoscar(count: int) -> AsyncIterator[None]:
     import xoscar
 
-    class Idle(xoscar.Actor):  # type: ignore[misc]
+    class Idle(xoscar.Actor):
         pass
 
     pool = await xoscar.create_actor_pool("127.0.0.1", n_process=0)

@@ -83,8 +83,8 @@ class Pipelines(Original):
             await pipeline.execute()
 
 
-class Coredis:
-    """coredis, one `await` per command."""
+class OneByOne:
+    """One `await` per command, under the names that coredis and valkey-glide give them."""
 
     def __init__(self, client: Any) -> None:
         self._redis = client
@@ -104,31 +104,24 @@ class Coredis:
         message = admin_message()
         await self._redis.rpush(queue_key(pid), [message])
         await self._redis.expire(queue_key(pid), ADMIN_TTL_S)
-        await self._redis.publish(channel(pid), message)
+        await self._publish(channel(pid), message)
+
+    async def _publish(self, to: str, message: str) -> None:
+        raise NotImplementedError
 
 
-class Glide:
-    """valkey-glide, one `await` per command; its core is written in Rust."""
+class Coredis(OneByOne):
+    """coredis."""
 
-    def __init__(self, client: Any) -> None:
-        self._redis = client
+    async def _publish(self, to: str, message: str) -> None:
+        await self._redis.publish(to, message)
 
-    async def heartbeat(self, pid: int) -> None:
-        await self._redis.hset(heartbeat_key(pid), heartbeat_fields(pid))
-        await self._redis.expire(heartbeat_key(pid), HEARTBEAT_TTL_S)
 
-    async def write_identity(self, pid: int) -> None:
-        await self._redis.hset(identity_key(pid), identity_fields(pid))
-        await self._redis.expire(identity_key(pid), IDENTITY_TTL_S)
+class Glide(OneByOne):
+    """valkey-glide; its core is written in Rust."""
 
-    async def read_identity(self, pid: int) -> None:
-        check_identity(await self._redis.hgetall(identity_key(pid)))
-
-    async def send(self, pid: int) -> None:
-        message = admin_message()
-        await self._redis.rpush(queue_key(pid), [message])
-        await self._redis.expire(queue_key(pid), ADMIN_TTL_S)
-        await self._redis.publish(message, channel(pid))
+    async def _publish(self, to: str, message: str) -> None:
+        await self._redis.publish(message, to)
 
 
 class GlideBatch(Glide):

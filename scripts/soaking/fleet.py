@@ -117,7 +117,7 @@ class Fleet:
             for _, process in running:
                 process.send_signal(signal.SIGTERM)
             with anyio.move_on_after(STOP_LIMIT_S):
-                while any(process.poll() is None for _, process in running):  # noqa: ASYNC110
+                while any(process.poll() is None for _, process in running):  # noqa: ASYNC110 - no event tells
                     await anyio.sleep(0.05)
             for member, process in running:
                 code = process.poll()

@@ -33,7 +33,7 @@ def draw_timeline(result: dict[str, Any], path: Path) -> None:
         result: what `result_of` returned.
         path: where to write the PNG.
     """
-    import matplotlib  # type: ignore[import-not-found,unused-ignore]
+    import matplotlib  # type: ignore[import-not-found,unused-ignore]  # optional
 
     matplotlib.use("agg")
     from matplotlib import pyplot

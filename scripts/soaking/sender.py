@@ -33,7 +33,8 @@ async def send_all(client: Client, ledger: Ledger, options: Options, name: str, 
         await anyio.sleep(max(0.0, at - time.monotonic()))
         target = rng.choice(targets)
         wait = _FOLLOWED_S if rng.random() < _WAITING else None
-        while not await send(client, ledger, options, name, target, f"{name} {number}", wait):  # noqa: ASYNC110
+        payload = f"{name} {number}"
+        while not await send(client, ledger, options, name, target, payload, wait):  # noqa: ASYNC110 - a pause
             await anyio.sleep(_AGAIN_S)
 
 

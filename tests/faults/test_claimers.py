@@ -27,7 +27,7 @@ taken, end = 0, time.monotonic() + 10
 while taken < int(most) and time.monotonic() < end:
     names = [name for name in os.listdir(folder) if name.startswith("admin-4711-")]
     for name in sorted(names)[:1]:  # the oldest: the one that ours takes next
-        time.sleep(0.0002)
+        time.sleep(0.0002)  # so that ours may come in between
         try:
             os.rename(f"{folder}/{name}", f"{mine}/{name}")
         except FileNotFoundError:
