@@ -4,6 +4,7 @@ run: .venv with botvisor and what it needs. dev: the tools of the tests and chec
 lowest: .venv-lowest with the lowest versions that pyproject.toml allows, to run the tests on.
 bench: .venv-bench with what botvisor is measured beside.
 pipecat: .venv-pipecat with the tests' tools and Pipecat, which takes half a gigabyte.
+python: .venv-3.13, or what the version of the Python is that runs this, with the tests' tools.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ INSTALL_OPTIONS = {
     "lowest": ["--group", "test", "--resolution", "lowest-direct"],
     "bench": [],
     "pipecat": ["--group", "test", "--group", "pipecat"],
+    "python": ["--group", "test"],
 }
 FOLDERS = {extent: f".venv-{extent}" for extent in ("lowest", "bench", "pipecat")}
+FOLDERS["python"] = f".venv-{sys.version_info.major}.{sys.version_info.minor}"
 # A new minor version behind the old link no longer sees what was installed, uv included.
 PROBE = """
 import sys

@@ -1,5 +1,5 @@
-# Sourced by the scripts beside it, with $root set. `set_up_venv run|dev|lowest|bench|pipecat` makes or
-# reuses a virtual environment and leaves its folder in $venv.
+# Sourced by the scripts beside it, with $root set. `set_up_venv run|dev|lowest|bench|pipecat|python`
+# makes or reuses a virtual environment and leaves its folder in $venv. For `python` that is one of $PYTHON's version.
 # shellcheck shell=sh disable=SC2034,SC2154  # $venv is read, and $root set, by that script
 
 # What the caller's shell may hold and a fresh virtual environment must not see.
@@ -51,6 +51,7 @@ set_up_venv() {
     "$python" "$root/scripts/setup_venv.py" "$1" || exit
     case $1 in
         lowest | bench | pipecat) venv=$root/.venv-$1 ;;
+        python) venv=$root/.venv-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') ;;
         *) venv=$root/.venv ;;
     esac
 }
