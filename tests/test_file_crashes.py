@@ -115,7 +115,7 @@ async def test_only_what_has_expired_is_swept(files):
     lifetimes = {
         "admin/admin-4711-*.json": ADMIN_TTL_S,
         "admin/ctl-4711-*.json": CONTROL_TTL_S,
-        "admin/.done/*": DONE_TTL_S,
+        "admin/.done/*/*/*": DONE_TTL_S,
         "admin/.dead/*": DEAD_TTL_S,
         "admin/.bad/*": DEAD_TTL_S,
         "heartbeats/*.json": EPITAPH_TTL_S,

@@ -82,6 +82,7 @@ class ServedQueue:
         self._lease.release(instance)
         if self._lease.owner is None:
             self._spool.index.forget(self._place.prefix)
+            self._spool.receipts.forget(self._place.lease)
             return True
         return False
 

@@ -72,7 +72,7 @@ class Spool:
         self._parts = SpoolParts(
             self.directory,
             self.index,
-            Receipts(self.directory),
+            Receipts(self.directory, self.clock),
             DeadLetters(self.directory),
             Quarantine(self.directory, notify),
         )

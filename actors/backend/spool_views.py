@@ -66,7 +66,7 @@ class SpoolViews:
         return sorted(found, key=lambda message: message.stored_at)
 
     def past(self, command: ReadPast) -> Past:
-        """See `ReadPast`. Costs a listing of all receipts and dead letters."""
+        """See `ReadPast`. Costs a listing of at most 20,000 receipts, and of all dead letters."""
         place = place_of(command.queue, lower_path=self._lower_path)
         if not self._directory.exists():
             return Past()
@@ -75,7 +75,7 @@ class SpoolViews:
             if not claimed.attempt.startswith(command.instance):
                 in_flight = id_digest(message_id(message.raw, message.name))
         return Past(
-            handled=frozenset(self._parts.receipts.digests(place.lease)),
+            handled=frozenset(self._parts.receipts.newest(place.lease)),
             dead=frozenset(self._parts.dead.digests(place.lease)),
             in_flight=in_flight,
         )

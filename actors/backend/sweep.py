@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import random
 import re
 import stat
 import time
@@ -33,6 +34,7 @@ from botvisor.wire import (
 from .directory import Directory
 from .identity_files import remove_empty
 from .lock import remove_stale, unheld
+from .receipts import Receipts
 from .spool_names import prefix_of
 from .steady_clock import SteadyClock
 
@@ -80,8 +82,9 @@ class Sweeper:
             removed += self._expire_locks(self._spool)
             removed += self._expire_claims()
             removed += self._expire_outboxes()
-            for name, ttl_s in ((DONE_DIR, DONE_TTL_S), (DEAD_DIR, DEAD_TTL_S), (BAD_DIR, DEAD_TTL_S)):
-                removed += self._expire(self._spool.sub(name), _always(ttl_s))
+            removed += self._expire_receipts()
+            for name in (DEAD_DIR, BAD_DIR):
+                removed += self._expire(self._spool.sub(name), _always(DEAD_TTL_S))
             removed += self._expire_drafts(self._spool)
         if self._usable(self._heartbeats):
             removed += self._expire(
@@ -134,6 +137,22 @@ class Sweeper:
                 removed += self._expire(self._spool.sub(CLAIM_DIR).sub(entry.name), _always(PROC_TTL_S))
                 with contextlib.suppress(OSError):  # it is not empty
                     os.rmdir(entry.path)
+        return removed
+
+    def _expire_receipts(self) -> int:
+        """Delete the receipts that are too old, and what else is."""
+        removed = self._expire(self._spool.sub(DONE_DIR), _always(DONE_TTL_S))
+        receipts, deadline = Receipts(self._spool, self._clock), time.monotonic() + _BUDGET_S
+        folders = [entry for entry in receipts.directory.entries() if entry.is_dir(follow_symlinks=False)]
+        # Each gets its turn, though the time may not do for all.
+        random.shuffle(folders)
+        for folder in folders:
+            try:
+                removed += receipts.expire(folder.name, deadline)
+            except StoreError as error:
+                self._error = self._error or error
+            if time.monotonic() > deadline:
+                break
         return removed
 
     def _expire_outboxes(self) -> int:
