@@ -39,13 +39,13 @@ class Place:
         self.folder = folder
         self.redis = redis.Redis(port=server.port, protocol=2)
 
-    def settings(self, *, port=None, folder=None, **more):
+    def settings(self, *, port=None, folder=None, url=None, **more):
         """The settings of a process there; with a port it reaches the server through a proxy."""
         files = settings_in(folder or self.folder)
         names = ("admin_message_dir", "heartbeat_dir", "identity_dir")
         return Settings(
             use_redis=True,
-            redis_url=f"redis://127.0.0.1:{port or self.server.port}",
+            redis_url=url or f"redis://127.0.0.1:{port or self.server.port}",
             **{name: getattr(files, name) for name in names},
             **more,
         )
