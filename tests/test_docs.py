@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
 
@@ -56,67 +55,3 @@ def test_the_actor_on_the_how_to_page_does_what_the_page_says(tmp_path):
     with contextlib.closing(Program(code, tmp_path)) as bot:
         assert bot.ends() == 0
     assert bot.out[-1] == text.partition("It prints `")[2].partition("`")[0]
-
-
-class Reader:
-    """Somebody who follows the tutorial to the letter."""
-
-    def __init__(self, folder, stack):
-        self.folder = folder
-        self.bot = None
-        self._stack = stack
-
-    def start(self):
-        self.bot = Program(["bot.py"], self.folder, BOT_ID="ada")
-        self._stack.callback(self.bot.close)
-        self.bot.says("Started ada/main")
-
-    def do(self, line):
-        words = shlex.split(line, comments=True)
-        if words == ["BOT_ID=ada", "python", "bot.py"]:
-            self.start()
-        elif words[:2] == ["kill", "-9"]:
-            self.bot.stop(signal.SIGKILL)
-        else:
-            assert words[0] == "botvisor"
-            return subprocess.run(
-                [sys.executable, "-m", *words],
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_S,
-                cwd=self.folder,
-                env=environment(self.folder),
-                check=True,
-            ).stdout
-        return ""
-
-
-@pytest.fixture
-def reader(tmp_path):
-    (_, code) = next(block for block in blocks("docs/tutorial.md") if block[0] == "python")
-    (tmp_path / "bot.py").write_text(code)
-    with contextlib.ExitStack() as stack:
-        yield Reader(tmp_path, stack)
-
-
-def test_the_tutorial_works_as_it_is_written(reader):
-    console = [code for language, code in blocks("docs/tutorial.md") if language == "console"]
-    install, run, look, message, absent, fail, stop = [
-        [line.removeprefix("$ ") for line in code.splitlines()] for code in console
-    ]
-    assert [line.split()[0] for line in install] == ["python3", "venv/bin/pip", "."]
-    for line in run:
-        reader.do(line)
-    assert all("ada" in reader.do(line) for line in look)
-    assert "handled" in reader.do(*message)
-    reader.bot.says("you says: hello")
-    reader.bot.stop(signal.SIGINT)
-    for line in absent:
-        reader.do(line)
-    reader.bot.says("somebody says: while you were away")
-    assert "lost" in [reader.do(line) for line in fail][-1]
-    for line in stop:
-        reader.start()
-        reader.do(line)
-        reader.bot.says("everybody said goodbye")
-        assert reader.bot.ends() == 0
