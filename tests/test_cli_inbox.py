@@ -7,6 +7,9 @@ import anyio
 import pytest
 
 from botvisor import open_bot
+from botvisor.actors.backend.files import FileStore
+from botvisor.process import own
+from botvisor.store import AcquireLease, BuryMessage, NextMessage, PushMessage, Queue
 from botvisor.wire import encode_id
 
 from . import cli_rig, redis_world
@@ -140,6 +143,26 @@ async def test_what_waits_is_shown_and_dropped_by_its_id(run, tmp_path):
     assert (code, out, err) == (1, "dropped 2 messages\n", "botvisor: carl has no message nothing\n")
     assert [each["text"] for each in json.loads((await run("inbox", "carl", "--json"))[1])] == ["two"]
     assert "nothing waits for dan" in (await run("inbox", "dan"))[1]
+
+
+async def test_of_several_messages_with_one_id_each_can_be_named(run, tmp_path):
+    store, queue = FileStore(settings_in(tmp_path)), Queue("bot", "carl")
+    await store.execute([AcquireLease(queue, own("carl", "one"))])
+    for text in ("one", "two"):
+        push = PushMessage(queue, "m", json.dumps({"id": "m", "message": text}).encode())
+        _, claim = await store.execute([push, NextMessage(queue, "one", "a", None)])
+        assert await store.execute([BuryMessage(queue, "one", claim.token, "no good")]) == [None]
+    shown = json.loads((await run("inbox", "carl", "--json"))[1])
+    assert [(each["id"], each["text"], each["state"]) for each in shown] == [
+        ("m", "one", "dead"), ("m", "two", "dead")
+    ]  # fmt: skip
+    handles = [each["handle"] for each in shown]
+    table = (await run("inbox", "carl"))[1]
+    assert all(handle in table for handle in handles)
+    assert (await run("inbox", "carl", "requeue", handles[1]))[1:] == ("requeued 1 message\n", "")
+    shown = json.loads((await run("inbox", "carl", "--json"))[1])
+    assert {each["text"]: each["state"] for each in shown} == {"one": "dead", "two": "queued"}
+    assert (await run("inbox", "carl", "drop", "m"))[1] == "dropped 2 messages\n"
 
 
 async def test_who_is_known_in_a_room(run, tmp_path):

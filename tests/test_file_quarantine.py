@@ -113,7 +113,7 @@ async def test_dead_letters_are_limited_and_the_oldest_go(files):
     folder = files.admin / ".dead"
     folder.mkdir(mode=0o700, parents=True)
     for number in range(DEAD_LIMIT):
-        path = folder / f"4711.{number:032x}.json"
+        path = folder / f"4711.{number:032x}.{0:032x}.json"
         path.write_bytes(b"{}")
         age(path, 5000 - number)
     await files.push("m")
@@ -121,7 +121,7 @@ async def test_dead_letters_are_limited_and_the_oldest_go(files):
     await files.ask(BuryMessage(QUEUE, "one", (await files.take()).token, "no"))
     names = files.names(".dead")
     assert len(names) == DEAD_LIMIT
-    assert f"4711.{0:032x}.json" not in names
+    assert f"4711.{0:032x}.{0:032x}.json" not in names
     assert await files.ask(ReadReceipt(QUEUE, "m")) == "unknown"
 
 

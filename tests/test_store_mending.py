@@ -7,7 +7,14 @@ import pytest
 from botvisor.errors import StoreError
 from botvisor.heartbeat import Heartbeat, to_hash
 from botvisor.mending import DropMessage, ForgetBot, ListDumps, ReadFacts, RequeueMessage
-from botvisor.store import BuryMessage, ListHeartbeats, ListMessages, ReadHeartbeat, WriteHeartbeat
+from botvisor.store import (
+    BuryMessage,
+    ListHeartbeats,
+    ListMessages,
+    PushMessage,
+    ReadHeartbeat,
+    WriteHeartbeat,
+)
 from botvisor.wire import MAX_MESSAGE_BYTES
 
 from . import redis_world
@@ -44,6 +51,22 @@ async def test_a_dead_letter_is_put_back_once(world):
     command = RequeueMessage(QUEUE, letter.entry, "m", letter.raw)
     assert [await ask(world, command) for _ in range(2)] == [True, False]
     assert len(await ask(world, ListMessages(QUEUE))) == 1
+
+
+async def test_of_two_dead_letters_with_one_id_both_are_there_and_each_is_mended_by_itself(world):
+    raws = [message("m"), message("m", message="the other")]
+    await lease(world)
+    for raw in raws:
+        await ask(world, PushMessage(QUEUE, "m", raw))
+        await ask(world, BuryMessage(QUEUE, "one", (await take(world)).token, "no good"))
+    entries = {each.raw: each.entry for each in await ask(world, ListMessages(QUEUE))}
+    assert sorted(entries) == sorted(raws)
+    assert await ask(world, RequeueMessage(QUEUE, entries[raws[0]], "m", raws[0])) is True
+    left = await listed(world, "dead")
+    assert (left.raw, left.entry) == (raws[1], entries[raws[1]])
+    assert await receipt(world, "m") == "stored"
+    assert await ask(world, DropMessage(QUEUE, left.entry)) is True
+    assert [each.raw for each in await ask(world, ListMessages(QUEUE))] == [raws[0]]
 
 
 async def test_a_dead_letter_is_dropped(world):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -23,7 +25,7 @@ ENTRY = "dead:"
 _UNREAD_SUFFIX = ".unread"
 # Base64 makes four bytes of three; the other fields are short.
 _RECORD_LIMIT = 2 * MAX_MESSAGE_BYTES
-_KEY_FROM_END = -len(f".{id_digest('')}{MESSAGE_SUFFIX}")
+_NAME = re.compile(r"(.+)\.([0-9a-f]{32})\.[0-9a-f]{32}\.json", re.DOTALL)
 
 
 class DeadLetter(msgspec.Struct, kw_only=True):
@@ -55,7 +57,8 @@ class DeadLetter(msgspec.Struct, kw_only=True):
 class DeadLetters:
     """The dead letters of a spool: at most `DEAD_LIMIT`, the oldest are dropped.
 
-    A letter is named by its queue and its message's id: to write it again changes nothing.
+    A letter is named by its queue, its message's id and its message's file: to write it again changes
+    nothing, and another message of the same id has a letter of its own.
 
     Args:
         spool: the spool's directory; the dead letters are inside.
@@ -97,29 +100,26 @@ class DeadLetters:
                 letter.message = msgspec.Raw(content.raw)
             except MalformedMessage:
                 letter.bytes = base64.b64encode(content.raw).decode()
-        self.directory.write(_name(lease, message_id), msgspec.json.encode(letter))
+        name = _name(lease, message_id, content.stat)
+        self.directory.write(name, msgspec.json.encode(letter))
         if content.too_large:
-            source.move(file_name, self.directory, _name(lease, message_id, _UNREAD_SUFFIX))
+            source.move(file_name, self.directory, _unread(name))
         else:
             source.remove(file_name)
         self._trim()
 
     def holds(self, lease: str, message_id: str) -> bool:
-        """Return whether a queue's message was given up."""
-        return self.directory.stat(_name(lease, message_id)) is not None
+        """Return whether a queue's message was given up. Costs a listing."""
+        return id_digest(message_id) in self.digests(lease)
 
     def digests(self, lease: str) -> Iterator[str]:
         """Yield what stands for the ids of a queue's dead letters."""
-        for name in self.directory.names():
-            if name.endswith(MESSAGE_SUFFIX) and name[:_KEY_FROM_END] == lease:
-                yield name[_KEY_FROM_END + 1 : -len(MESSAGE_SUFFIX)]
+        for name in self._names(lease):
+            yield _digest(lease, name)
 
     def of(self, lease: str) -> Iterator[QueuedMessage]:
         """Go through a queue's dead letters, in no order."""
-        for name in self.directory.names():
-            # Only this queue's: "a." begins the letters of "a.b" as well.
-            if not name.endswith(MESSAGE_SUFFIX) or name[:_KEY_FROM_END] != lease:
-                continue
+        for name in self._names(lease):
             with contextlib.suppress(StoreError, msgspec.MsgspecError, ValueError):
                 found = self.directory.read(name, _RECORD_LIMIT)
                 if found is not None:
@@ -127,11 +127,7 @@ class DeadLetters:
 
     def has(self, lease: str, name: str) -> bool:
         """Return whether a file is the letter of a queue's message."""
-        return (
-            name.endswith(MESSAGE_SUFFIX)
-            and name[:_KEY_FROM_END] == lease
-            and self.directory.stat(name) is not None
-        )
+        return bool(_digest(lease, name)) and self.directory.stat(name) is not None
 
     def is_unread(self, name: str) -> bool:
         """Return whether a letter's message was too large to be read."""
@@ -143,6 +139,9 @@ class DeadLetters:
         self.directory.remove(_unread(name))
         return removed
 
+    def _names(self, lease: str) -> Iterator[str]:
+        return (name for name in self.directory.names() if _digest(lease, name))
+
     def _trim(self) -> None:
         letters = [name for name in self.directory.names() if name.endswith(MESSAGE_SUFFIX)]
         if len(letters) <= DEAD_LIMIT:
@@ -152,8 +151,17 @@ class DeadLetters:
             self.remove(name)
 
 
-def _name(lease: str, message_id: str, suffix: str = MESSAGE_SUFFIX) -> str:
-    return f"{lease}.{id_digest(message_id)}{suffix}"
+def _name(lease: str, message_id: str, file: os.stat_result) -> str:
+    # A file's number is used again once it is gone, and its time may be that of another file.
+    which = id_digest(f"{file.st_ino}.{file.st_mtime_ns}")
+    return f"{lease}.{id_digest(message_id)}.{which}{MESSAGE_SUFFIX}"
+
+
+def _digest(lease: str, name: str) -> str:
+    """Return what stands for the id in a letter's name; empty if it is no letter of this queue."""
+    # Not of another one, though "a." begins the letters of "a.b" as well.
+    found = _NAME.fullmatch(name) if name.startswith(lease) else None
+    return found[2] if found is not None and found[1] == lease else ""
 
 
 def _unread(name: str) -> str:

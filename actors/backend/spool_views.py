@@ -85,13 +85,11 @@ class SpoolViews:
             return "handled"
         if any(message_id(message.raw, message.name) == known_by for _, message in self._claimed(place)):
             return "delivered"
-        if self._parts.dead.holds(place.lease, known_by):
-            return "dead"
         tail = tail_of(known_by)
         for name in self._directory.names():
             if name.startswith(place.prefix) and (name.endswith(tail) or original_name(name) == known_by):
                 return "stored"
-        return "unknown"
+        return "dead" if self._parts.dead.holds(place.lease, known_by) else "unknown"
 
     def _claimed(self, place: Place) -> Iterator[tuple[ClaimedName, QueuedMessage]]:
         claims = self._directory.sub(CLAIM_DIR).sub(place.lease)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from botvisor.config import Settings
 from botvisor.errors import StoreError
 from botvisor.message_forms import known_by
 from botvisor.store import Queue, QueuedMessage
+from botvisor.wire import id_digest
 
 from .arguments import add_command
 from .letters import letter_of
@@ -30,6 +32,7 @@ examples:
   botvisor inbox ada requeue admin_1764_0a1b2c3d     a dead letter is delivered again, marked as a repeat
   botvisor inbox ada requeue --dead                  all of them
   botvisor inbox ada drop admin_1764_0a1b2c3d        a message that is queued or dead is deleted
+  botvisor inbox ada drop admin_1764_0a1b2c3d#5e4f09  of several that have this id, only the one shown so
 
 It ends with 1 when a message that was named is not there, or cannot be treated so.
 """
@@ -73,6 +76,8 @@ async def _treat(client: Client, found: Sequence[tuple[Queue, QueuedMessage]], o
     by_id: dict[str, list[tuple[Queue, QueuedMessage]]] = {}
     for queue, message in found:
         by_id.setdefault(known_by(message.raw, message.name), []).append((queue, message))
+    for queue, message in found:
+        by_id.setdefault(_handle(queue, message), [(queue, message)])
     if options.dead:
         wanted = [pair for pair in found if pair[1].state == "dead"]
     else:
@@ -110,10 +115,17 @@ async def _treat_one(client: Client, queue: Queue, message: QueuedMessage, actio
         return f"could not be {'requeued' if action == 'requeue' else 'dropped'}: {error}"
 
 
+def _handle(queue: Queue, message: QueuedMessage) -> str:
+    """Return what names one message among several of one id: the id, and what tells where this one is."""
+    place = f"{queue} {queue.store or message.store} {message.state} {message.entry}"
+    return f"{known_by(message.raw, message.name)}#{id_digest(place)[:6]}"
+
+
 def _document(queue: Queue, message: QueuedMessage, now: float) -> dict[str, Any]:
     stored = datetime.fromtimestamp(message.stored_at, UTC).isoformat(timespec="milliseconds")
     return {
         **letter_of(queue, message),
+        "handle": _handle(queue, message),
         "store": queue.store or message.store or None,
         "age_s": round(max(0.0, now - message.stored_at), 1),
         "stored_at": stored,
@@ -121,10 +133,11 @@ def _document(queue: Queue, message: QueuedMessage, now: float) -> dict[str, Any
 
 
 def _table(documents: Sequence[dict[str, Any]]) -> str:
+    times = Counter(each["id"] for each in documents)
     columns = ["ID", "STATE", "QUEUE", "AGE", "TRIES", "FROM", "TEXT", "REASON"]
     rows = [
         [
-            each["id"],
+            each["id"] if times[each["id"]] == 1 else each["handle"],
             each["state"],
             each["queue"],
             duration(each["age_s"]),

@@ -172,11 +172,9 @@ class MemoryQueue:
             return "handled"
         if self._in_flight is not None and self._in_flight.known_by == message_id:
             return "delivered"
-        if any(entry.known_by == message_id for entry in self._dead):
-            return "dead"
         if any(message_id in {entry.name, entry.known_by} for entry in self._waiting):
             return "stored"
-        return "unknown"
+        return "dead" if any(entry.known_by == message_id for entry in self._dead) else "unknown"
 
     def messages(self) -> list[QueuedMessage]:
         """See `ListMessages`."""
