@@ -28,9 +28,9 @@ class Context:
     def __init__(
         self, ref: Ref[Any, Any], generation: int, timers: Timers, post: Callable[[Any], None]
     ) -> None:
-        self.ref = ref
-        self.generation = generation
-        self.over = False
+        self.ref: Ref[Any, Any] = ref
+        self.generation: int = generation
+        self.over: bool = False
         self._timers = timers
         self._post = post
 

@@ -62,10 +62,10 @@ class Bot:
         actors: BotActors,
         request_stop: Callable[[str], None],
     ) -> None:
-        self.inbox = inbox
-        self.identities = identities
+        self.inbox: Inbox = inbox
+        self.identities: Identities = identities
         self._actors = actors
-        self.stopping = anyio.Event()
+        self.stopping: anyio.Event = anyio.Event()
         self._vitals = vitals
         self._request_stop = request_stop
 

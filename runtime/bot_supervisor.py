@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
 from botvisor.actors.backend.actor import BackendActor
+from botvisor.actors.backend.outbox_tender import OutboxTender
 from botvisor.actors.lane_steps import leave
 from botvisor.config import Settings
 
@@ -21,8 +23,10 @@ from .events import ChildExhausted, ChildFailed, ChildStarted, Event
 from .handle import BotHandle, Significant, SupervisedMain
 from .health import PROBES, Health
 from .hooks import Hooks
+from .logs import Log
 from .main import Main, MainTask, takes_bot
 from .probes import Probes
+from .ref import Ref
 from .restart import Policy
 from .stalls import Stalls
 from .storage import Storage
@@ -42,14 +46,15 @@ class BotSupervisor:
     """
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
-        self.settings = settings
-        self.log = log = storage.log
-        self.outbox = storage.outbox
-        self.store_state = storage.state
-        self.core = Supervisor(self._note)
-        self.storage = storage
+        self.settings: Settings = settings
+        self.log: Log = storage.log
+        self.outbox: OutboxTender | None = storage.outbox
+        self.store_state: Callable[[], dict[str, Any]] = storage.state
+        self.core: Supervisor = Supervisor(self._note)
+        self.storage: Storage = storage
+        log = self.log
         self._health = Health(self.core, storage, settings.heartbeat_interval_s)
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         self._closed = anyio.Event()
         self._cell = Cell(
             "backend",
@@ -58,7 +63,7 @@ class BotSupervisor:
             capacity=BACKEND_CAPACITY,
             gathers=True,
         )
-        self.backend = self._cell.ref
+        self.backend: Ref[Any, Any] = self._cell.ref
         self._assembly = Assembly(
             settings=settings, storage=storage, core=self.core, backend=self.backend, health=self._health
         )
@@ -67,7 +72,7 @@ class BotSupervisor:
         self._stopping = False
         storage.on_mode.append(self._tell_mode)
         self._watches = settings.blocked_after_s > 0 and storage.write_aside is not None
-        self.stalls = Stalls(
+        self.stalls: Stalls = Stalls(
             settings.blocked_after_s or 1.0,
             storage,
             self.core.ledger,

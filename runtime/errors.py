@@ -18,7 +18,7 @@ class SettingsError(BotvisorError):
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__(*self.problems)
 
     def __str__(self) -> str:

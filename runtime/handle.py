@@ -115,14 +115,14 @@ class BotHandle:
         grace_s: float,
         hooks: HookRunner,
     ) -> None:
-        self.bot = bot
-        self.vitals = vitals
-        self.hooks = hooks
-        self.outcome = Outcome()
-        self.finished = anyio.Event()
+        self.bot: Bot = bot
+        self.vitals: Vitals = vitals
+        self.hooks: HookRunner = hooks
+        self.outcome: Outcome = Outcome()
+        self.finished: anyio.Event = anyio.Event()
         self.at_end: list[Callable[[], None]] = []  # what is called when nothing of the bot is left
         self._supervisor = supervisor
-        self.actors = actors
+        self.actors: BotActors = actors
         self._grace_s = grace_s
         self._draining = False
         self._failure: BaseException | None = None

@@ -45,10 +45,10 @@ class Inbox:
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
-        self.ended = False
+        self.ended: bool = False
         self.left = False  # the store was told all, and the leases were given up
-        self.handled = 0
-        self.began = time.time()
+        self.handled: int = 0
+        self.began: float = time.time()
         self.past_known = False  # every queue's past was read since a lease was gained
         self.on_change: Callable[[], None] = lambda: None
         self.on_shown: Callable[[AdminMessage], None] | None = None

@@ -70,7 +70,7 @@ class ChaosProxy:
 
     def __init__(self, port: int, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.host = "127.0.0.1"
-        self.accepted = 0
+        self.accepted: int = 0
         self._listener = TCPListener(self.host)
         self._target = (host, port)
         self._tls = tls

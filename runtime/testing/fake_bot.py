@@ -42,10 +42,10 @@ class FakeBot:
     def __init__(
         self, handle: BotHandle, supervisor: BotSupervisor, client: Client, store: MemoryStore
     ) -> None:
-        self.handle = handle
-        self.told = False  # whether the test knows how `main` ended
-        self.supervisor = supervisor
-        self.client = client
+        self.handle: BotHandle = handle
+        self.told: bool = False  # whether the test knows how `main` ended
+        self.supervisor: BotSupervisor = supervisor
+        self.client: Client = client
         self.store = store
 
     @property

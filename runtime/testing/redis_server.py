@@ -46,10 +46,10 @@ class RedisServer:
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.port = free_port()
-        self.socket = folder / "redis.sock"
-        self.file = folder / "server.conf"
-        self.log = folder / "server.log"
+        self.port: int = free_port()
+        self.socket: Path = folder / "redis.sock"
+        self.file: Path = folder / "server.conf"
+        self.log: Path = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         # The kernel ends it if the thread that starts it ends first: tests are killed, too.
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
