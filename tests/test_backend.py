@@ -229,12 +229,14 @@ class TestARetry:
         retrying = RetryingStore(store, LOG)
         with logged() as lines:
             store.fail_with(away())
+            await retrying.execute([READ])
             for _ in range(5):
                 await retrying.execute([READ, Sweep()])
             store.heal()
             await retrying.execute([READ])
             await retrying.execute([Sweep()])
         assert lines == [
+            *["WARNING [memory-client] Trying 1 command again: no disk"] * 2,
             *["WARNING [memory-client] Trying 2 commands again: no disk"] * 2,
             "INFO [memory-client] The store answers again",
         ]

@@ -20,6 +20,7 @@ from .link import Command as LinkCommand
 from .operations import Operations
 from .redis import RedisStore
 from .redis_errors import Diagnosis, Kind, RedisUnavailable, unavailable
+from .retry import trying_again
 
 T = TypeVar("T")
 
@@ -124,7 +125,7 @@ class Circuit:
             if anyio.current_time() + wait_s >= deadline:
                 break
             self.operations.retries += len(pending)
-            self._log.warning("client", f"Trying {len(pending)} commands again: {answers[pending[0]]}")
+            self._log.warning("client", trying_again(len(pending), answers[pending[0]]))
             await anyio.sleep(wait_s)
             if not self._closed():
                 break  # others found out meanwhile

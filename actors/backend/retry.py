@@ -21,6 +21,11 @@ BACKOFF_MIN_S = 0.05
 BACKOFF_MAX_S = 0.5
 
 
+def trying_again(count: int, error: Exception) -> str:
+    """Say that so many commands are tried again, and what the first of them ended with."""
+    return f"Trying {count} command{'' if count == 1 else 's'} again: {error}"
+
+
 class RetryingStore:
     """A store round another one. Every command can be repeated without harm, so repeating is safe.
 
@@ -60,7 +65,7 @@ class RetryingStore:
                     break
                 known = {type(commands[place]) for place in pending} <= self._failing
                 tell = self._log.debug if known else self._log.warning
-                tell("client", f"Trying {len(pending)} commands again: {results[pending[0]]}")
+                tell("client", trying_again(len(pending), results[pending[0]]))
                 self.operations.retries += len(pending)
                 await anyio.sleep(self._backoff_s(attempt))
         self._note(commands, results)
