@@ -29,14 +29,19 @@ def fleet(tmp_path):
     folder = tmp_path / "heartbeat"
     folder.mkdir(mode=0o700)
     for status in ("healthy", "degraded", "draining", "stopped"):
-        beat = Heartbeat(
-            pid=4711, room_url=ROOM, participants=("ann",), timestamp="2100-01-01T00:00:00Z", bot_id=status,
-            host="a-host", status=status, health={"lag_ms": 1.5, "uptime_s": 10, "backend": "file"},
-        )  # fmt: skip
-        file = folder / f"{status}.json"
-        file.write_bytes(to_json(to_hash(beat)))
-        file.chmod(0o600)
+        show_bot(tmp_path, status, status=status)
     return tmp_path
+
+
+def show_bot(root, bot_id, **fields):
+    """Let a host have one more bot."""
+    beat = Heartbeat(
+        pid=4711, room_url=ROOM, participants=("ann",), timestamp="2100-01-01T00:00:00Z", bot_id=bot_id,
+        host="a-host", health={"lag_ms": 1.5, "uptime_s": 10, "backend": "file"}, **fields,
+    )  # fmt: skip
+    file = root / "heartbeat" / f"{bot_id}.json"
+    file.write_bytes(to_json(to_hash(beat)))
+    file.chmod(0o600)
 
 
 def on_terminal(folder, *arguments, columns, program=("-m", "botvisor"), **env):

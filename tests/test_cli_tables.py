@@ -33,8 +33,19 @@ def test_the_least_important_column_goes_first():
 
 def test_the_widest_cells_are_cut_where_no_column_may_go():
     columns, rows = fit(COLUMNS, ROWS, [], 40)
-    assert (columns, rows[0][1][-1], rows[0][0]) == (COLUMNS, "…", "ada")
+    assert (columns, rows[0]) == (COLUMNS, ["ada", "…le.test/a-long-name", "4711", "healthy"])
     assert wide(columns, rows) == 40
+
+
+@pytest.mark.parametrize("limit", range(30, 140, 7))
+def test_a_long_text_costs_no_column_as_long_as_it_can_be_cut(limit):
+    columns, rows = [*COLUMNS, "NOTE"], [[*ROWS[0], "x" * 90], [*ROWS[1], ""]]
+    titles, cells = fit(columns, rows, ["PID", "ROOM"], limit, {"ROOM": 20, "NOTE": 20})
+    assert wide(titles, cells) <= limit
+    assert ("ROOM" in titles, "PID" in titles) == (limit >= 57, limit >= 63)
+    if "ROOM" in titles:
+        assert cells[0][titles.index("ROOM")].endswith("est/a-long-name")
+        assert len(cells[0][-1]) >= 20
 
 
 def test_letters_that_take_two_columns_are_counted_as_two():

@@ -8,7 +8,7 @@ import pytest
 
 from . import terminal_rig
 from .processes import LIMIT_S, environment
-from .terminal_rig import PLAIN, ROOM, on_terminal
+from .terminal_rig import PLAIN, ROOM, on_terminal, show_bot
 
 fleet = terminal_rig.fleet
 
@@ -24,6 +24,19 @@ def test_a_table_fits_the_terminal(fleet, program):
         for word in ("BOT", "STATUS", "SEEN", "degraded"):
             assert word in shown
         assert (ROOM in shown, "BACKEND" in shown) == (columns == 200, columns == 200)
+
+
+@pytest.mark.parametrize("program", [("-m", "botvisor"), ("-c", PLAIN)], ids=["rich", "plain"])
+def test_a_long_note_leaves_the_rooms_readable(fleet, program):
+    error = "RuntimeError: the model at https://models.example.test/a answered 503 after 3 tries"
+    show_bot(fleet, "ended", status="stopped", epitaph={"reason": "its main ended", "exit": error})
+    code, shown = on_terminal(fleet, "ps", "--all", columns=80, program=program, NO_COLOR="1")
+    titles, *lines = shown.splitlines()
+    assert (code, titles.split()) == (0, ["BOT", "ROOM", "STATUS", "SEEN", "NOTE"])
+    assert all(len(line) <= 80 for line in [titles, *lines])
+    assert all(ROOM[-20:] in line for line in lines)
+    (line,) = [line for line in lines if line.startswith("ended")]
+    assert "its main ended: Runt" in line
 
 
 def test_colour_is_for_terminals_alone(fleet):

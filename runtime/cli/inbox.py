@@ -148,4 +148,4 @@ def _table(documents: Sequence[dict[str, Any]]) -> str:
         ]
         for each in documents
     ]
-    return show(columns, rows, ("TRIES", "FROM", "QUEUE"))
+    return show(columns, rows, ("TRIES", "FROM", "QUEUE"), {"TEXT": 24, "REASON": 16})

@@ -34,6 +34,7 @@ _COLUMNS = {
 }  # fmt: skip
 # On a narrow terminal these go, one after the other.
 _EXPENDABLE = ("PID", "BACKEND", "RESTARTS", "HOST", "WHO", "LAG", "UP", "ROOM")
+_ELASTIC = {"ROOM": 24, "NOTE": 24}
 
 
 def add(commands: Any) -> None:
@@ -90,7 +91,7 @@ def _table(rows: list[dict[str, Any]], *, wide: bool) -> str:
         columns.append("NOTE")
         for note, line in zip(notes, cells, strict=True):
             line.append(note)
-    return show(columns, cells, () if wide else _EXPENDABLE)
+    return show(columns, cells, () if wide else _EXPENDABLE, _ELASTIC)
 
 
 def _shown(name: str, value: Any) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from unicodedata import combining, east_asian_width
 
 from .output import is_pretty, printable, width
 
 _GAP = "  "
 _LEAST = 6  # characters that are left of a cell that is cut
+_ENDS_MATTER = frozenset({"ROOM"})  # of these the beginning is cut off: rooms of one host begin alike
+_NONE: Mapping[str, int] = MappingProxyType({})
 COLOURS = {
     "healthy": "green",
     "starting": "cyan",
@@ -27,18 +30,24 @@ COLOURS = {
 }
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[str]], expendable: Sequence[str] = ()) -> str:
+def show(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    expendable: Sequence[str] = (),
+    elastic: Mapping[str, int] = _NONE,
+) -> str:
     """Return a table for standard output: coloured on a terminal if rich is there, else plain.
 
     Args:
         columns: the titles.
         rows: the cells; control characters in them are shown escaped.
         expendable: the titles of columns that are left out on a terminal too narrow for all, in this order.
+        elastic: columns of long texts: to how many characters each is cut before a column is left out.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     limit = width()
     if limit is not None:
-        columns, cells = fit(columns, cells, expendable, limit)
+        columns, cells = fit(columns, cells, expendable, limit, elastic)
     return _drawn(columns, cells) if is_pretty() else table(columns, cells)
 
 
@@ -63,34 +72,51 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def fit(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], expendable: Sequence[str], limit: int
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    expendable: Sequence[str],
+    limit: int,
+    elastic: Mapping[str, int] = _NONE,
 ) -> tuple[list[str], list[list[str]]]:
     """Return a table that fits into some columns of a terminal.
 
-    First the expendable columns go, one after the other; then the widest cells are cut.
+    Long texts are cut as far as they may be, then the expendable columns go, one after the other; then the
+    widest cells are cut further.
 
     Args:
         columns: the titles.
         rows: the cells.
         expendable: titles of columns that may be left out, the least important first.
         limit: how wide it may be, in characters.
+        elastic: columns of long texts: to how many characters each is cut before a column is left out.
     """
     titles, cells = list(columns), [list(row) for row in rows]
     for name in expendable:
-        if _total(_widths([titles, *cells])) <= limit:
+        if _total(_least(titles, cells, elastic)) <= limit:
             break
         place = titles.index(name)
         for line in (titles, *cells):
             del line[place]
     widths = _widths([titles, *cells])
-    while _total(widths) > limit and max(widths) > _LEAST:
-        # Cut the widest to the second widest, as far as need be: nobody loses more than another keeps.
-        widest = max(widths)
-        place = widths.index(widest)
-        others = [each for each in widths if each < widest] or [_LEAST]
-        excess = _total(widths) - limit
-        widths[place] = max(_LEAST, min(widest - 1, max(max(others), widest - excess)))
-    return titles, [[_cut(cell, wide) for cell, wide in zip(line, widths, strict=True)] for line in cells]
+    least = _least(titles, cells, elastic)
+    if _total(least) > limit:
+        widths, least = least, [_LEAST] * len(titles)
+    while _total(widths) > limit:
+        # One off the widest that may be cut, again and again: nobody loses more than another keeps.
+        places = [place for place, wide in enumerate(widths) if wide > least[place]]
+        if not places:
+            break
+        widths[max(places, key=widths.__getitem__)] -= 1
+    cut = [_cut_head if title in _ENDS_MATTER else _cut for title in titles]
+    return titles, [
+        [f(cell, wide) for f, cell, wide in zip(cut, line, widths, strict=True)] for line in cells
+    ]
+
+
+def _least(titles: Sequence[str], cells: Sequence[Sequence[str]], elastic: Mapping[str, int]) -> list[int]:
+    """Return how wide the columns are when those of long texts are cut as far as they may be."""
+    widths = _widths([titles, *cells])
+    return [min(wide, elastic.get(title, wide)) for title, wide in zip(titles, widths, strict=True)]
 
 
 def _cells(text: str) -> int:
@@ -107,6 +133,15 @@ def _cut(cell: str, limit: int) -> str:
     while _cells(kept) > limit - 1:
         kept = kept[:-1]
     return f"{kept}…"
+
+
+def _cut_head(cell: str, limit: int) -> str:
+    if _cells(cell) <= limit:
+        return cell
+    kept = cell[1 - limit :]
+    while _cells(kept) > limit - 1:
+        kept = kept[1:]
+    return f"…{kept}"
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
