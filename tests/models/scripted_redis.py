@@ -18,12 +18,18 @@ MODES = ["serves", *ERRORS, "is full", "is silent", "trickles", "trickles for ev
 
 
 class ScriptedLink:
-    """What a circuit asks of a link: whether bytes come."""
+    """What a circuit asks of a link: whether bytes come.
+
+    It outlives a batch that was cut short: what that one is owed comes before the answer of the next.
+    """
 
     def __init__(self, clock):
         self.broken = self.heard = False
         self.clock = clock
         self.quiet_since = clock()
+        self.sent = False
+        self.owed = 0  # pauses until the last answer that nobody waits for any more has trickled in
+        self.owed_since = clock()
 
     def quiet_s(self):
         return self.clock() - self.quiet_since
@@ -31,6 +37,15 @@ class ScriptedLink:
     def hear(self):
         self.heard = True
         self.quiet_since = self.clock()
+
+    def still_owed(self):
+        return max(0, self.owed - round((self.clock() - self.owed_since) / PAUSE_S))
+
+    def takes(self, pauses):
+        """Return for how many pauses a new answer trickles in, the rest of what is owed included."""
+        self.owed = self.still_owed() + pauses
+        self.owed_since = self.clock()
+        return self.owed
 
 
 class ScriptedRedis:
@@ -66,7 +81,7 @@ class ScriptedRedis:
                 link = self.link
                 quiet_s = link.quiet_s() if link is not None else self.clock()
                 outcome = Failure.SILENT if quiet_s >= 1.5 else None
-                if link is not None:
+                if link is not None and not link.sent:
                     link.broken = True
             if changes == self.model.changes:
                 if outcome == "good":
@@ -88,21 +103,29 @@ class ScriptedRedis:
     async def aclose(self):
         self.link = None
 
+    def is_behind(self):
+        """Return whether what comes next comes after what an earlier batch is still owed."""
+        return self.link is not None and not self.link.broken and self.link.still_owed() > 0
+
     async def _answer(self, commands):
         if self.mode == "refuses":
             self.link = None
         elif self.link is None or self.link.broken:
             self.link = ScriptedLink(self.clock)
         if self.link is not None:
-            self.link.heard, self.link.quiet_since = False, self.clock()
+            self.link.heard, self.link.sent, self.link.quiet_since = False, False, self.clock()
         await anyio.sleep(0.001)
+        if self.link is not None:
+            self.link.sent = True
         match self.mode:
             case "is silent":
                 await anyio.sleep_forever()
             case "trickles" | "trickles for ever":
-                for _ in range(8 if self.mode == "trickles" else 100):
+                for _ in range(self.link.takes(8 if self.mode == "trickles" else 100)):
                     await anyio.sleep(PAUSE_S)
                     self.link.hear()
+            case _ if self.link is not None:
+                self.link.owed = 0  # what was on its way comes at once
         if self.link is not None:
             self.link.hear()
         if self.mode == "is full":
