@@ -1,5 +1,7 @@
 """What an actor sends itself belongs to the incarnation that sent it."""
 
+import asyncio
+import contextvars
 from contextlib import asynccontextmanager
 
 import anyio
@@ -54,6 +56,23 @@ async def running(kind=Clock, *, policy=ONE_SECOND, capacity=100):
 
 def since(start, ticks):
     return [(generation, round(at - start, 3)) for generation, at in ticks]
+
+
+class CalledBack(Clock):
+    """Sets its tick where anyio knows no time: in a callback of the loop that no task of anyio's has begun."""
+
+    async def start(self, ctx):
+        self.ctx = ctx
+        nowhere = contextvars.Context()
+        asyncio.get_running_loop().call_soon(ctx.tell_after, 10, "tick", context=nowhere)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_callback_in_which_anyio_knows_no_time_sets_a_message_for_later():
+    start = anyio.current_time()
+    async with running(CalledBack) as (_, _, ticks):
+        await anyio.sleep(15)
+    assert since(start, ticks) == [(1, 10)]
 
 
 async def test_a_message_set_for_later_comes_then():
