@@ -59,7 +59,7 @@ def since(start, ticks):
 
 
 class CalledBack(Clock):
-    """Sets its tick where anyio knows no time: in a callback of the loop that no task of anyio's has begun."""
+    """Sets its tick where anyio knows no time: in a callback that no task of anyio's has begun."""
 
     async def start(self, ctx):
         self.ctx = ctx
