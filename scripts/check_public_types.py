@@ -1,4 +1,4 @@
-"""Let a type checker other than mypy look at every public name of the installed package: are the types written?
+"""Let another type checker than mypy look at every public name of the installed package: is its type written?
 
 Public is what the packages named below export, and what its classes hold under names without an underscore. A
 parameter whose type is written, and is a class of ours that is not public, counts as known: nobody names what

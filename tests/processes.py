@@ -49,10 +49,11 @@ class Program:
         command: a script's path or its source, or a list of arguments for the interpreter.
         folder: where its botvisor keeps its files; it is also its working directory.
         behind: a command that starts the interpreter, such as one that makes a namespace for it.
+        python: the interpreter; None is the one of the tests.
         env: more variables of its environment.
     """
 
-    def __init__(self, command, folder, *, behind=(), **env):
+    def __init__(self, command, folder, *, behind=(), python=None, **env):
         if isinstance(command, str):
             file = folder / f"bot{next(_numbers)}.py"
             file.write_text(command)
@@ -61,7 +62,7 @@ class Program:
         self.out, self.err = [], []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [*behind, sys.executable, *map(str, command)],
+            [*behind, python or sys.executable, *map(str, command)],
             cwd=folder,
             env=environment(folder, **env),
             stdin=subprocess.DEVNULL,
