@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from botvisor.actors.backend.actor import BackendActor
 from botvisor.actors.backend.outbox_tender import OutboxTender
@@ -14,7 +13,7 @@ from botvisor.actors.lane_steps import leave
 from botvisor.config import Settings
 
 from . import bot_id as ids
-from . import open_files
+from . import open_files, tasks
 from .assembly import Assembly
 from .cell import Cell
 from .child import Record
@@ -81,7 +80,7 @@ class BotSupervisor:
         )
         self._probes = Probes(settings, self.core, self._health, self._handles, self._tell_mode, log)
         self._open = anyio.CancelScope()
-        self._group: TaskGroup
+        self._group: tasks.ChildGroup
 
     async def run(self, started: Callable[[], None]) -> None:
         """Run until `shutdown`; a cancellation from outside does not reach the bots: shut down first.
@@ -96,7 +95,7 @@ class BotSupervisor:
         self._health.watch()
         try:
             with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as self._group:
+                async with tasks.ChildGroup() as self._group:
                     self._group.start_soon(self._serve, started)
                     await self.core.run()
         except BaseExceptionGroup as raised:

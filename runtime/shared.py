@@ -58,7 +58,7 @@ class Shared:
             waiting.cancel()
 
     async def _run(self) -> None:
-        async with anyio.create_task_group() as group:
+        async with tasks.ChildGroup() as group:
             group.start_soon(self._end_with_the_loop)
             try:
                 await self.supervisor.run(self.ready.set)

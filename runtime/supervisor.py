@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskStatus
 
 from . import requests, tasks
 from .cell import Cell
@@ -40,7 +40,7 @@ class Supervisor:
         self._life = Lifecycle(self.timers, self.ledger, emit, self._post, self._begin, seed)
         self._records = self._life.records
         self._requests, self._control = anyio.create_memory_object_stream[Any](math.inf)
-        self._group: TaskGroup
+        self._group: tasks.ChildGroup
         self._closing = False
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -54,7 +54,7 @@ class Supervisor:
         """
         try:
             with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as self._group:
+                async with tasks.ChildGroup() as self._group:
                     self._group.start_soon(self._keep_time, name="botvisor timers")
                     task_status.started()
                     async for request in self._control:

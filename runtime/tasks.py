@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable, Coroutine
-from types import FrameType
-from typing import Any, Literal
+from types import FrameType, TracebackType
+from typing import Any, Literal, Self
 
 import anyio
 
@@ -91,6 +92,47 @@ def detach(run: Callable[[], Coroutine[Any, Any, None]], name: str) -> Any:
     if on_trio():
         return sys.modules["trio"].lowlevel.spawn_system_task(run, name=name)
     return asyncio.get_running_loop().create_task(run(), name=name)
+
+
+class ChildGroup:
+    """A task group whose children asyncio may cancel before their first step, as it does when its loop ends.
+
+    anyio leaves the coroutine of such a child to the garbage collector, and Python warns that it was never
+    awaited: here, there, or in somebody else's test. This group closes it.
+
+    Attributes:
+        cancel_scope: the task group's.
+    """
+
+    def __init__(self) -> None:
+        self._group = anyio.create_task_group()
+        self._unbegun: list[Coroutine[Any, Any, None]] = []
+        self.cancel_scope: anyio.CancelScope
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        self.cancel_scope = self._group.cancel_scope
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._group.__aexit__(kind, error, where)
+        finally:
+            for child in self._still_unbegun():
+                child.close()
+
+    def start_soon(
+        self, run: Callable[..., Coroutine[Any, Any, None]], *arguments: Any, name: str | None = None
+    ) -> None:
+        """Start a child; see `anyio.abc.TaskGroup.start_soon`."""
+        child = run(*arguments)
+        self._unbegun = [*self._still_unbegun(), child]
+        self._group.start_soon(lambda: child, name=name or run.__qualname__)
+
+    def _still_unbegun(self) -> list[Coroutine[Any, Any, None]]:
+        return [each for each in self._unbegun if inspect.getcoroutinestate(each) == inspect.CORO_CREATED]
 
 
 def waker() -> Callable[..., Any]:
