@@ -13,6 +13,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from botvisor.cli import program
 from botvisor.config import Settings
@@ -47,10 +48,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Let links lead to pages of the site; what is no page of it is named, and leads nowhere."""
+    up = "../" * page.file.src_uri.count("/")
     for name in FROM_ABOVE:
-        markdown = re.sub(rf"\]\((?:\.\./)+{re.escape(name)}", f"]({name}", markdown)
+        markdown = re.sub(rf"\]\((?:\.\./)+{re.escape(name)}", f"]({up}{name}", markdown)
     markdown = re.sub(r"\]\(docs/", "](", markdown)
     return _FILE_LINK.sub(r"\1", markdown)
 

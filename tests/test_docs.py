@@ -2,16 +2,23 @@
 
 import contextlib
 import os
+import re
 import shlex
+import shutil
+import ssl
 import subprocess
 import sys
 
 import pytest
 
+import botvisor
+from botvisor.actors.backend.redis_endpoint import endpoint_of
 from botvisor.cli.program import parser
+from botvisor.config import load_settings
+from botvisor.config.env import VARIABLES
 
 from .processes import LIMIT_S, ROOT, Program, environment
-from .readme import blocks
+from .readme import blocks, links, variables
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 COMMANDS = [
@@ -22,6 +29,12 @@ COMMANDS = [
     for line in code.splitlines()
     if line.startswith("$ botvisor ")
 ]
+
+
+def is_public(name, value):
+    return not name.startswith("_") and type(value).__name__ != "module"
+
+
 TESTS = [
     code
     for language, code in blocks("docs/how-to/test.md")
@@ -55,3 +68,76 @@ def test_the_actor_on_the_how_to_page_does_what_the_page_says(tmp_path):
     with contextlib.closing(Program(code, tmp_path)) as bot:
         assert bot.ends() == 0
     assert bot.out[-1] == text.partition("It prints `")[2].partition("`")[0]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, value in vars(botvisor).items() if is_public(name, value))
+)
+def test_the_reference_has_every_name_that_botvisor_exports(name):
+    page = (ROOT / "docs/reference/api.md").read_text()
+    home = (
+        "botvisor.errors" if getattr(botvisor, name).__module__ == "botvisor.errors" else f"botvisor.{name}"
+    )
+    assert re.search(rf"^::: {re.escape(home)}$", page, re.MULTILINE)
+    assert f"[{name}][{home if home.endswith(name) else f'{home}.{name}'}]" in page
+
+
+GUIDE_MODULES = [code for language, code in blocks("docs/how-to/guide-modules.md") if language == "python"]
+
+
+def test_a_program_of_the_guides_modules_runs_as_its_how_to_page_has_it(tmp_path):
+    with contextlib.closing(Program(GUIDE_MODULES[0], tmp_path)) as program:
+        assert program.ends() == 0
+    assert (program.out, program.stderr) == (["on files"], "")
+
+
+def test_the_bot_that_comes_from_the_guides_modules_runs_as_its_how_to_page_has_it(tmp_path):
+    with contextlib.closing(Program(GUIDE_MODULES[1], tmp_path, BOT_ID="ada")) as bot:
+        bot.says("Started ada/main")
+        send = [sys.executable, "-m", "botvisor", "send", "ada", "wrap up"]
+        subprocess.run(send, check=True, timeout=LIMIT_S, capture_output=True, env=environment(tmp_path))
+        assert bot.ends() == 0
+    assert bot.out == ["done"]
+
+
+TLS = [code for language, code in blocks("docs/how-to/tls.md") if language == "sh"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl here")
+def test_the_certificates_of_the_how_to_page_are_good_for_the_servers_name_and_no_other(tmp_path):
+    subprocess.run(TLS[0], shell=True, cwd=tmp_path, check=True, capture_output=True, timeout=LIMIT_S)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "redis.crt", tmp_path / "redis.key")
+
+    def shake_hands(name):
+        client = ssl.create_default_context(cafile=tmp_path / "ca.crt")
+        one_way, other_way = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = [
+            client.wrap_bio(one_way, other_way, server_hostname=name),
+            server.wrap_bio(other_way, one_way, server_side=True),
+        ]
+        for end in ends * 2:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        return ends[0].getpeercert()["subjectAltName"]
+
+    assert shake_hands("redis.internal") == (("DNS", "redis.internal"),)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands("redis.elsewhere")
+
+
+def test_the_variables_of_the_tls_page_are_good_ones(tmp_path):
+    given = variables(TLS[1])
+    assert given.keys() <= VARIABLES.keys()
+    (tmp_path / "password").write_text("secret\n")
+    endpoint = endpoint_of(load_settings(given | {"REDIS_PASSWORD_FILE": str(tmp_path / "password")}))
+    assert (endpoint.host, endpoint.port, endpoint.tls is not None) == ("redis.internal", 6380, True)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith(("docs/how-to", "docs/expl"))])
+def test_a_link_of_a_page_leads_to_a_file(page):
+    targets = [target for target in links(page) if "://" not in target]
+    # Two pages are made when the site is built.
+    made = ("reference/commands.md", "reference/settings.md")
+    missing = [each for each in targets if not (ROOT / page).parent.joinpath(each).is_file()]
+    assert [each for each in missing if not each.endswith(made)] == []
