@@ -11,6 +11,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+from pythons import VERSIONS, find
+
 ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).parent / "uv"
 HOMES = {"runtime": "botvisor", "actors": "botvisor/actors", "config": "botvisor/config"}
@@ -35,6 +37,17 @@ answer = run_bot(main, room_url=config.ROOM)
 assert answer == "from the bot in https://rooms.example/wheel", answer
 """,
 }
+# An operator's look at a bot that waits: on each Python that is found.
+WAITS = """
+from botvisor import run_bot
+
+async def main(bot):
+    print("serves", flush=True)
+    async for message in bot.inbox:
+        print(message.text, flush=True)
+
+run_bot(main, room_url="https://rooms.example/wheel", bot_id="ada")
+"""
 # Each bare name must stay free for the bot.
 STRANGER = """
 for name in ("runtime", "actors", "config"):
@@ -62,6 +75,8 @@ def main() -> int:
             compare_wheel(wheel, tree)
             compare_sdist(sdist, tree)
             try_out(wheel, place)
+            for version in VERSIONS:
+                try_on(version, wheel, place)
         except CheckFailed as failure:
             print(failure)
             return 1
@@ -131,21 +146,63 @@ def try_out(wheel: Path, place: Path) -> None:
     print("a bot with its own config.py, runtime.py and actors.py ran run_bot(main)")
 
 
+def try_on(version: str, wheel: Path, place: Path) -> None:
+    """Install the wheel as operators do, on another Python, and let them see, message and drain a bot."""
+    found = find(version)
+    if found is None:
+        print(f"Python {version} is not here: the wheel was not tried on it")
+        return
+    folder = place / version
+    folder.mkdir()
+    (folder / "bot.py").write_text(WAITS)
+    programs = folder / "venv" / "bin"
+    uv("venv", "--python", found, str(folder / "venv"), cwd=folder)
+    uv("pip", "install", "--python", str(programs / "python"), f"{wheel}[ops]", cwd=folder)
+    bot = subprocess.Popen(
+        [programs / "python", "bot.py"],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert bot.stdout is not None
+        if "serves" not in bot.stdout.readline():
+            raise CheckFailed(f"on Python {version} the bot did not start")
+        for command in ("--help", "doctor", "ps", "why ada", "send ada hello --wait 10", "drain ada"):
+            answer = run(str(programs / "botvisor"), *command.split(), cwd=folder)
+            if command == "ps" and "healthy" not in answer:
+                raise CheckFailed(f"on Python {version} botvisor ps answers {answer!r}")
+        said, code = bot.stdout.read(), bot.wait(timeout=30)
+    finally:
+        bot.kill()
+    if (said, code) != ("hello\n", 0):
+        raise CheckFailed(f"on Python {version} the bot said {said!r}, and ended with {code}")
+    print(f"botvisor[ops] on Python {version}: a bot was seen, sent to and drained")
+
+
 def uv(*arguments: str, cwd: Path) -> None:
     run(str(UV), "--quiet", *arguments, cwd=cwd)
 
 
 def run(*command: str, cwd: Path) -> str:
-    """Run a command with botvisor's variables unset but for its directories; return what it printed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    environment |= {name: str(cwd / name.lower()) for name in DIRECTORIES}
-    environment.setdefault("UV_LINK_MODE", "copy")
+    """Run a command; return what it printed."""
     result = subprocess.run(
-        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        command, cwd=cwd, env=environment(cwd), stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if result.returncode != 0:
         raise CheckFailed(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}")
     return result.stdout
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment without variables of botvisor's, but for its directories: these are in a folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    kept |= {name: str(folder / name.lower()) for name in DIRECTORIES}
+    kept.setdefault("UV_LINK_MODE", "copy")
+    return kept
 
 
 def explain(problem: str, names: set[str]) -> None:
