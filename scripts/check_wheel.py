@@ -198,7 +198,7 @@ def run(*command: str, cwd: Path) -> str:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment without variables of botvisor's, but for its directories: these are in a folder."""
+    """Return the environment without variables of botvisor's own but for its directories, in a folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     kept |= {name: str(folder / name.lower()) for name in DIRECTORIES}
     kept.setdefault("UV_LINK_MODE", "copy")
