@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 import botvisor
 from botvisor.actors.backend.redis_endpoint import endpoint_of
@@ -141,3 +142,19 @@ def test_a_link_of_a_page_leads_to_a_file(page):
     made = ("reference/commands.md", "reference/settings.md")
     missing = [each for each in targets if not (ROOT / page).parent.joinpath(each).is_file()]
     assert [each for each in missing if not each.endswith(made)] == []
+
+
+FORMS = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FORMS if path.stem != "config"], ids=lambda path: path.stem
+)
+def test_an_issue_form_is_one_that_github_takes(path):
+    form = yaml.safe_load(path.read_text())
+    assert form.keys() == {"name", "description", "labels", "body"}
+    fields = [each for each in form["body"] if each["type"] != "markdown"]
+    assert {each["type"] for each in fields} <= {"textarea", "input"}
+    assert all(each["attributes"]["label"] for each in fields)
+    assert len({each["id"] for each in fields}) == len(fields)
+    assert any(each.get("validations", {}).get("required") for each in fields)
