@@ -76,7 +76,7 @@ class Health:
         }
         if custom:
             health["actors"] = list(custom)
-        return health, bool(resting) or shared["backend"] != self._storage.home
+        return health, bool(resting or self._trouble_of(shared["backend"], shared["store"]))
 
     def shared(self) -> dict[str, Any]:
         """Return the figures that all bots of the process share."""
@@ -91,11 +91,13 @@ class Health:
 
     def trouble(self, bot_id: str, custom: Sequence[str]) -> str:
         """Return why a bot is degraded, in a few words; empty when it is not. See `probe`."""
-        mode, home = self._storage.state()["mode"], self._storage.home
+        state = self._storage.state()
         reasons = [f"{name} is at rest" for name in self._resting(f"{bot_id}/", custom)]
-        if mode != home:
-            reasons.append(f"the backend is {mode}, not {home}")
-        return "; ".join(reasons)
+        return "; ".join(filter(None, [*reasons, self._trouble_of(state["mode"], state)]))
+
+    def _trouble_of(self, mode: str, store: dict[str, Any]) -> str:
+        home = self._storage.home
+        return f"the backend is {mode}, not {home}" if mode != home else str(store.get("reason", ""))
 
     def _names(self, prefix: str, custom: Sequence[str]) -> list[str]:
         return [*self._shared, *(f"{prefix}{name}" for name in (*_OWN, *custom))]

@@ -88,8 +88,10 @@ def test_the_backend_since_when_and_why():
     seen = sight("degraded", health={"backend": "file", "store": store})
     assert "on this host's files, and has for 1m00s, as Redis is away: Connection refused." in summary(seen)
     assert "on Redis." in summary(sight("healthy", health={"backend": "redis", "store": {}}))
-    full = sight("healthy", health={"backend": "redis", "store": {"fallbacks": 3}})
-    assert summary(full).endswith(
+    full = sight("degraded", health={"backend": "redis", "store": {"reason": "OOM: Redis is full"}})
+    assert "on Redis, which takes no more: OOM: Redis is full." in summary(full)
+    some = sight("healthy", health={"backend": "redis", "store": {"fallbacks": 3}})
+    assert summary(some).endswith(
         "on Redis. Of its operations so far Redis did not take 3: this host's files did."
     )
 

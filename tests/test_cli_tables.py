@@ -116,6 +116,13 @@ def test_a_row_tells_of_each_backend():
     }  # fmt: skip
 
 
+def test_a_row_tells_what_ails_a_bot():
+    health = {"backend": "redis", "store": {"reason": "OOM: Redis is full: raise maxmemory"}}
+    row = row_of(beat("a", health=health, status="degraded"), 30)
+    assert row["reason"] == note_of(row) == "OOM: Redis is full: raise maxmemory"
+    assert note_of(row_of(beat("a", health=health), 30)) == ""
+
+
 @pytest.mark.parametrize(
     "health", [{}, {"store": 1, "blocked": 2, "uptime_s": "x"}, {"store": {"redis": []}}]
 )

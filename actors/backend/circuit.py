@@ -16,6 +16,7 @@ from botvisor.logs import Log
 from botvisor.store import Command
 
 from .breaker import SILENCE_S, Breaker, BreakerState, Failure, failed, judge, recovered, succeeded
+from .fullness import Fullness
 from .link import Command as LinkCommand
 from .operations import Operations
 from .redis import RedisStore
@@ -55,7 +56,8 @@ class Circuit:
         reason: why Redis was left last.
         remedy: what somebody should do about it; empty when there is nothing to do but wait.
         changed: set with the next change of the breaker; then another one takes its place.
-        on_change: what is called with each change; it must neither block nor raise.
+        fullness: whether it has room.
+        on_change: what is called with each change of these; it must neither block nor raise.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Circuit:
         self.reason = self.remedy = ""
         self.changed = anyio.Event()
         self.on_change: list[Callable[[], None]] = []
+        self.fullness = Fullness(self.on_change)
         self._left_at = 0.0
         self._redis = redis
         self._log = log
@@ -82,9 +85,8 @@ class Circuit:
         self._falls_back = falls_back
         self._deadline_s = deadline_s
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
-        self._running: dict[
-            anyio.CancelScope, float
-        ] = {}  # batches in flight, and when they end at the latest
+        # Batches in flight, and when they end at the latest.
+        self._running: dict[anyio.CancelScope, float] = {}
         self._complaints: dict[str, float] = {}  # and when each was last due
 
     @property
@@ -159,6 +161,7 @@ class Circuit:
             self._count_failure(self._judge_time_out(now), _SILENT, generation)
         else:
             self._count(answers, generation)
+            self.fullness.see(commands, answers)
         self.operations.add(commands, answers, time.perf_counter() - began)
         return answers
 

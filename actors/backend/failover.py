@@ -92,9 +92,9 @@ class FailoverStore:
 
         Returns:
             ``mode``: ``redis``, ``file`` (``none`` without files) or ``recovering``; ``since_s``: for how
-            long; ``reason``: why Redis is not used, and what to do; ``retries`` and ``fallbacks``: commands
-            since the start; ``kept``: what Redis has yet to be told; ``redis`` and, with files, ``file``: see
-            `Operations.figures`.
+            long; ``reason``: why Redis is not used, or that it is full, and what to do; ``retries`` and
+            ``fallbacks``: commands since the start; ``kept``: what Redis has yet to be told; ``redis`` and,
+            with files, ``file``: see `Operations.figures`.
         """
         breaker, operations = self._circuit.breaker, self._circuit.operations
         modes = {"closed": "redis", "open": "none" if self._files is None else "file"}
@@ -177,7 +177,7 @@ class FailoverStore:
             await anyio.to_thread.run_sync(self._files.close, abandon_on_cancel=True)
 
     def _reason(self) -> str:
-        return "" if self._circuit.state == "closed" else self._circuit.told
+        return self._circuit.fullness.told if self._circuit.state == "closed" else self._circuit.told
 
     def _lost_redis(self) -> None:
         self._replay.lose()

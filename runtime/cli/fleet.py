@@ -78,6 +78,7 @@ def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
         "epitaph": heartbeat.epitaph,
         "blocked": blocked_of(heartbeat),
         "backends": backends_of(health),
+        "reason": reason_of(health),
     }
 
 
@@ -119,8 +120,15 @@ def backends_of(health: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+def reason_of(health: dict[str, Any]) -> str | None:
+    """Return what a bot says of its Redis: why it is not used or takes no more; None if all is well."""
+    store = health.get("store")
+    reason = store.get("reason") if isinstance(store, dict) else None
+    return reason if isinstance(reason, str) and reason else None
+
+
 def note_of(row: dict[str, Any]) -> str:
-    """Return what else there is to say of a bot, in a few words: how it ended, or where it is blocked."""
+    """Return what else there is to say of a bot, in a few words: how it ended, what blocks or ails it."""
     blocked, epitaph = row["blocked"], row["epitaph"]
     if row["status"] == "blocked" and blocked is not None:
         return (
@@ -128,6 +136,8 @@ def note_of(row: dict[str, Any]) -> str:
         )
     if row["status"] == "blocked":
         return "says nothing, though its process lives"
+    if row["status"] == "degraded":
+        return row["reason"] or ""
     if epitaph:
         words = [str(epitaph.get(name)) for name in ("reason", "exit") if epitaph.get(name) not in (None, "")]
         return ": ".join(words)

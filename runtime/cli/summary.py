@@ -185,7 +185,10 @@ def _backend(health: dict[str, Any], age_s: float) -> Iterator[str]:
     if since is not None:
         text += f", and has for {duration(since + age_s)}"
     reason = store.get("reason")
-    yield f"{text}, as Redis is away: {reason}." if reason else f"{text}."
+    if mode == "redis" and reason:
+        yield f"{text}, which takes no more: {reason}."
+    else:
+        yield f"{text}, as Redis is away: {reason}." if reason else f"{text}."
     fallbacks = store.get("fallbacks")
     if mode == "redis" and isinstance(fallbacks, int) and fallbacks:
         yield f"Of its operations so far Redis did not take {fallbacks}: this host's files did."

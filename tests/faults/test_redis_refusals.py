@@ -103,6 +103,30 @@ async def test_a_full_server_sends_what_comes_to_files_and_goes_on_giving_what_i
     assert "Redis is full: raise maxmemory" in error
 
 
+async def test_a_bot_on_a_full_server_is_degraded_and_tells_why_until_there_is_room(place):
+    async def shown():
+        beat = await fleet.client.heartbeat("ada")
+        return beat.status, beat.health["store"]["reason"]
+
+    async def until_shown(status):
+        with anyio.fail_after(10):
+            while (found := await shown())[0] != status:
+                await anyio.sleep(0.02)
+        return found[1]
+
+    async with process(place.settings(heartbeat_interval_s=0.5)) as fleet:
+        bot = await fleet.start()
+        assert await until_shown("healthy") == ""
+        place.redis.config_set("maxmemory", 1)
+        assert (await until_shown("degraded")).endswith("Redis is full: raise maxmemory")
+        assert fleet.mode == "redis"
+        await fleet.client.send("ada", "reads on", wait=5)
+        assert (await shown())[0] == "degraded"
+        assert bot.bot.status == "degraded"
+        place.redis.config_set("maxmemory", 0)
+        assert await until_shown("healthy") == ""
+
+
 async def test_a_queue_key_of_another_type_is_put_away_and_what_follows_flows(place):
     place.redis.set("admin:queue:ada", "not a list")
     place.redis.set("heartbeat:ada", "not a hash")

@@ -34,6 +34,7 @@ class CircuitMachine(RuleBasedStateMachine):
         self.lines = []
         self.sink = logger.add(self.lines.append, level="INFO", format="{level} {message}")
         self.lost = self.changes = 0
+        self.full = False
         self.model = BreakerModel(self.loop.now)
         self.redis = ScriptedRedis(self.model, lambda: self.loop.now)
         self.log = Log("redis")
@@ -54,7 +55,10 @@ class CircuitMachine(RuleBasedStateMachine):
         self.lost += 1
 
     def change(self):
-        self.changes += 1
+        if self.full != bool(self.circuit.fullness.told):
+            self.full = not self.full
+        else:
+            self.changes += 1
 
     @rule(mode=st.sampled_from(MODES))
     def redis_changes(self, mode):
@@ -134,6 +138,13 @@ class CircuitMachine(RuleBasedStateMachine):
         self.model.check(self.circuit.breaker)
         assert self.changes == self.model.changes
         self.loop.check()
+
+    @invariant()
+    def it_is_told_once_that_redis_is_full(self):
+        """No heartbeat is among these commands, and nothing else shows that there is room again."""
+        said = any(line.startswith("ERROR") and "is full" in line for line in self.lines)
+        assert self.full == bool(self.circuit.fullness.told)
+        assert said or not self.full
 
     @invariant()
     def an_open_breaker_lets_nothing_through(self):
