@@ -121,9 +121,11 @@ class InboxActor(Actor):
     async def _look(self) -> None:
         lanes = [lane for lane in self._inbox.lanes if lane.leased and self._wants(lane)]
         commands = [next_step(lane, self._owner, take=not self._inbox.ended) for lane in lanes]
-        controls = [TakeControl(self._owner.bot_id)] if self._control_rung else []
+        # As long as another bot holds our id a command may be meant for that one.
+        heeds = self._control_rung and not self._leases.id_is_held
+        controls = [TakeControl(self._owner.bot_id)] if heeds else []
         # A bell that rings while the store is asked rings for the next look.
-        self._control_rung = False
+        self._control_rung = self._control_rung and not heeds
         for lane in lanes:
             lane.rung = False
         answers = await self._ask([*controls, *commands])

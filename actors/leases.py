@@ -37,6 +37,11 @@ class Leases:
         self._owner = owner
         self._log = log
 
+    @property
+    def id_is_held(self) -> bool:
+        """Whether somebody else holds the bot's own id."""
+        return any(lane.standing_by and lane.queue.key == self._owner.bot_id for lane in self._inbox.lanes)
+
     async def renew(self, ask: Ask) -> list[Any]:
         """Renew what is due, and try for what is not ours.
 

@@ -126,6 +126,24 @@ async def test_a_bot_whose_id_may_be_held_by_a_dead_one_runs_at_once_and_gets_it
         assert [line for line in lines if line.startswith("ERROR")] == []
 
 
+async def test_a_command_to_an_id_is_left_for_whoever_holds_it(place):
+    lease_from_elsewhere(place, "ada", lives_s=20)
+    async with process(place.settings(bot_id="ada")) as fleet:
+        bot = await fleet.start(bot_id=None)
+        await fleet.start(bot_id="bea", room_url="")
+        for bot_id, command in (("ada", "stop"), ("bea", "stack")):
+            await fleet.client.control(bot_id, command)
+        # One look finds both; bea is the bot of that id.
+        await until(lambda: not place.redis.exists("admin:ctl:{admin:queue:bea}"))
+        await fleet.client.send(ROOM, "goes on", wait=5)
+        assert bot.reader.texts == ["goes on"]
+        assert place.redis.llen("admin:ctl:{admin:queue:ada}") == 1
+        place.redis.delete("admin:owner:{admin:queue:ada}")
+        with anyio.fail_after(10):
+            await bot.wait()
+    assert place.redis.llen("admin:ctl:{admin:queue:ada}") == 0
+
+
 async def test_a_given_id_of_a_bot_that_lives_is_refused_and_its_owner_named(place, scripts):
     first = scripts.bot(HOLDS, "bot_id='ada'", **place.variables())
     await says(first, "Sent heartbeat")

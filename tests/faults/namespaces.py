@@ -30,6 +30,12 @@ def with_own_pids():
     return _need("--pid", "--fork", "--mount-proc", "--kill-child")
 
 
+def as_second_process_of(host):
+    """Return the command that begins a program as the second process of a machine of that name, as it were."""
+    command = _need("--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
+    return [*command, "sh", "-c", f'hostname {host}; "$0" "$@"; exit $?']
+
+
 def with_own_mounts():
     """Return the command that begins a program whose mounts nobody else sees."""
     return _need("--mount")

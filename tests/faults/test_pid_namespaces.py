@@ -9,7 +9,7 @@ from ..bot_rig import until
 from ..processes import Scripts
 from ..redis_bots import ROOM, process, takes_at_most
 from .host import MAIN, ends, says, shown
-from .namespaces import with_own_pids
+from .namespaces import as_second_process_of, with_own_pids
 
 servers = redis_server.servers
 place = redis_bots.place
@@ -87,6 +87,26 @@ async def test_a_bot_that_starts_again_in_a_new_namespace_runs_at_once_and_gets_
         assert (await fleet.client.send("ada", "last", wait=10)).state == "handled"
         await says(second, "got last")
     assert shown(second) == [("hold", 2, True), ("last", 1, False)]
+
+
+async def test_two_hosts_whose_bots_have_the_same_pid_have_two_bots(place, scripts, elsewhere):
+    bots = {}
+    for start, host in ((scripts, "one"), (elsewhere, "two")):
+        bots[host] = start.bot(MAIN, "", behind=as_second_process_of(host), **place.variables())
+        await says(bots[host], "Sent heartbeat")
+    async with process(place.settings(folder=place.folder / "a third")) as fleet:
+        beats = {beat.bot_id: (beat.host, beat.pid) for beat in await fleet.client.heartbeats()}
+        (pid,) = {pid for _, pid in beats.values()}
+        one, two = str(pid), f"two-{pid}"
+        assert beats == {one: ("one", pid), two: ("two", pid)}
+        for bot_id, host in ((one, "one"), (two, "two")):
+            assert (await fleet.client.send(bot_id, host, wait=10)).state == "handled"
+        await fleet.client.control(one, "stop")
+        assert await ends(bots["one"]) == 0
+        assert (await fleet.client.send(two, "more", wait=10)).state == "handled"
+    assert "returned None" in bots["one"].out.pop()
+    assert shown(bots["one"]) == [("one", 1, False)]
+    assert shown(bots["two"]) == [("two", 1, False), ("more", 1, False)]
 
 
 # The first process of a pid namespace: it has a bot killed, and gives its pid to a stranger.
