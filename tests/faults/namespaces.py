@@ -31,7 +31,7 @@ def with_own_pids():
 
 
 def as_second_process_of(host):
-    """Return the command that begins a program as the second process of a machine of that name, as it were."""
+    """Return the command that begins a program as if on a machine of its own, of that name."""
     command = _need("--uts", "--pid", "--fork", "--mount-proc", "--kill-child")
     return [*command, "sh", "-c", f'hostname {host}; "$0" "$@"; exit $?']
 
