@@ -138,10 +138,13 @@ class BatchActor(Actor):
         batch_limit: how many at most.
         batch_least: how many at least, if as many wait; of the rest it takes half, so that those who ask have
             the next batch ready when this one is done.
+        in_flight: how many batches it handles at once, each in a task of its own. With more than one, a later
+            batch may end before an earlier one.
     """
 
     batch_limit = 512
     batch_least = 512
+    in_flight = 1
 
     async def handle_batch(self, messages: Sequence[Any]) -> list[Any]:
         """Handle a batch.

@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from .actor import Actor, BatchActor, Context
 from .envelope import Envelope, Fate
-from .errors import ActorCrashed, Reject, StartTimeout
+from .errors import ActorCrashed, Reject, StartTimeout, collapse
 from .group import Group, GroupRef
 from .mailbox import Mailbox
 from .ref import Ref
@@ -68,7 +68,7 @@ class Cell:
         self._start_timeout = start_timeout
         self._generation = 0
         self._living = 0  # the generation that runs now
-        self._in_hand: list[Envelope] = []
+        self._in_hand: list[list[Envelope]] = []  # by the order they were taken
         self._stop_reason: str | None = None
 
     async def run(self, started: Callable[[], None]) -> None:
@@ -113,7 +113,7 @@ class Cell:
     def dispose(self) -> list[Envelope]:
         """End for good, even if an incarnation is stuck. Returns the dead letters."""
         self._living = 0
-        letters = [envelope for envelope in self._in_hand if envelope.fate is None]
+        letters = [envelope for batch in self._in_hand for envelope in batch if envelope.fate is None]
         for envelope in letters:
             self.mailbox.bury(envelope)
         letters += self.rest()
@@ -126,6 +126,15 @@ class Cell:
             self.mailbox.put(Envelope(message, None, self._timers.now(), generation), own=True)
 
     async def _serve(self, actor: Actor) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(actor.in_flight - 1 if isinstance(actor, BatchActor) else 0):
+                    group.start_soon(self._serve_in_turn, actor)
+                await self._serve_in_turn(actor)
+        except BaseExceptionGroup as errors:
+            raise collapse(errors) from None
+
+    async def _serve_in_turn(self, actor: Actor) -> None:
         limits = (actor.batch_least, actor.batch_limit) if isinstance(actor, BatchActor) else (1, 1)
         while True:
             for _ in range(_BURST):
@@ -137,6 +146,7 @@ class Cell:
                 await anyio.lowlevel.checkpoint()
                 continue
             if self._stop_reason is not None:
+                self.mailbox.wake()  # one that waits beside us
                 return
             await self.mailbox.wait()
 
@@ -149,6 +159,8 @@ class Cell:
                 count += len(envelope.message) if isinstance(envelope.message, Group) else 1
             else:
                 self.mailbox.settle(envelope, Fate.DEAD_LETTERED)
+        if len(self.mailbox):
+            self.mailbox.wake()  # there is something left for one that waits beside us
         return batch
 
     def _wanted(self, envelope: Envelope) -> bool:
@@ -159,11 +171,12 @@ class Cell:
         return envelope.generation in (0, self._generation)
 
     async def _deliver(self, actor: Actor, batch: list[Envelope]) -> None:
-        self._in_hand = batch
-        self.handling = _name_of(batch[0].message)
+        self._in_hand.append(batch)
+        self.handling = _name_of(batch)
         try:
             answers = await self._handle(actor, batch)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
+            self.handling = _name_of(batch)
             for envelope in batch:
                 self._end(envelope, Fate.CRASHED, ActorCrashed(self.name, error))
             raise
@@ -171,14 +184,14 @@ class Cell:
             self._interrupt(batch, error)
             raise
         finally:
-            self._in_hand = []
+            self._in_hand.remove(batch)
         for envelope, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 fate = Fate.REJECTED
             else:
                 fate = Fate.HANDLED if envelope.deliveries == 1 else Fate.REDELIVERED
             self._end(envelope, fate, answer)
-        self.handling = ""
+        self.handling = _name_of(self._in_hand[0]) if self._in_hand else ""
 
     async def _handle(self, actor: Actor, batch: list[Envelope]) -> list[Any]:
         for envelope in batch:
@@ -215,7 +228,8 @@ class Cell:
             envelope.reply.succeed(answer)
 
 
-def _name_of(message: Any) -> str:
+def _name_of(batch: list[Envelope]) -> str:
+    message = batch[0].message
     if isinstance(message, Group) and message.messages:
         message = message.messages[0]
     return type(message).__name__

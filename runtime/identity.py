@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A participant of a room.
 
     Args:

@@ -13,8 +13,9 @@ from .errors import ActorStopped, MailboxFull
 class Mailbox:
     """Holds an actor's messages across its restarts, and counts their fates.
 
-    The reader never waits in the stream itself: a native cancellation would lose what a sender hands over to
-    a waiting receiver. It waits for an event, then takes what is buffered.
+    A reader never waits in the stream itself: a native cancellation would lose what a sender hands over to a
+    waiting receiver. It waits for an event, then takes what is buffered. Of several readers one is woken at a
+    time; when it leaves something behind, it is to `wake` the next.
 
     Args:
         actor: the actor's name.
@@ -29,7 +30,7 @@ class Mailbox:
         self._send, self._receive = anyio.create_memory_object_stream[Envelope](capacity)
         self._returned: deque[Envelope] = deque()
         self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
-        self._arrival: Arrival | None = None
+        self._arrivals: deque[Arrival] = deque()  # of readers that wait
         self.closed = False
         self._disposed = False
         self.taken_in = 0
@@ -76,16 +77,17 @@ class Mailbox:
         """Wait until something may have come. May return early."""
         if len(self):
             return
-        self._arrival = arrival = new_arrival()
+        arrival = new_arrival()
+        self._arrivals.append(arrival)
         try:
             await arrival
         finally:
-            self._arrival = None
+            self._arrivals.remove(arrival)
 
     def wake(self) -> None:
-        """Make `wait` return."""
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
+        """Make a `wait` return, unless one is just about to."""
+        if self._arrivals and not self._arrivals[0].done():
+            self._arrivals[0].set_result(None)
 
     def settle(self, envelope: Envelope, fate: Fate) -> None:
         """Record a message's fate, once."""

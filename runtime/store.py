@@ -36,11 +36,11 @@ class Queue(msgspec.Struct, frozen=True):
         return f"{self.kind} {self.key}"
 
 
-class Command(msgspec.Struct, frozen=True):
-    """The base of all commands."""
+class Command(msgspec.Struct, frozen=True, gc=False):
+    """The base of all commands: of such values that they can be in no cycle."""
 
 
-class QueueCommand(Command, frozen=True):
+class QueueCommand(Command, frozen=True, gc=False):
     """The base of all commands about a queue.
 
     Args:

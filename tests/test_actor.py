@@ -1,67 +1,21 @@
 import asyncio
-from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 
 from botvisor.actor import Actor, BatchActor
-from botvisor.cell import Cell, Fault
+from botvisor.cell import Fault
 from botvisor.child import State
 from botvisor.envelope import Fate
 from botvisor.errors import ActorCrashed, ActorStopped, Reject, StartFailed, StartTimeout
 from botvisor.restart import Policy
-from botvisor.supervisor import Supervisor
 from botvisor.testing.clock import virtual_time
+
+from .actor_rig import Diary, idle, running
 
 pytestmark = pytest.mark.virtual_time
 
-ONE_SECOND = Policy(base=1, cap=1, jitter=0)
 native = pytest.mark.parametrize("anyio_backend", [virtual_time("asyncio"), virtual_time("uvloop")])
-
-
-async def idle():
-    await anyio.sleep(1e-6)  # virtual time moves only when nothing can run
-
-
-class Diary(Actor):
-    """Writes down what happens to it."""
-
-    entries: list
-
-    async def start(self, ctx):
-        self.ctx = ctx
-        self.entries.append(f"start {ctx.generation}")
-
-    async def handle(self, message):
-        self.entries.append(message)
-        match message:
-            case Exception() | SystemExit():
-                raise message
-            case float():
-                await anyio.sleep(message)
-                self.entries.append(f"slept {message}")
-        return message
-
-    async def stop(self, reason):
-        self.entries.append(f"stop: {reason}")
-
-
-@asynccontextmanager
-async def running(kind=Diary, *, policy=ONE_SECOND, capacity=1000):
-    class Subject(kind):
-        entries = []  # noqa: RUF012 - all its incarnations write into one
-
-    supervisor = Supervisor()
-    cell = Cell("subject", Subject, supervisor.timers, capacity=capacity, start_timeout=policy.start_timeout)
-    async with anyio.create_task_group() as group:
-        await group.start(supervisor.run)
-        try:
-            await supervisor.start(cell, policy)
-            yield supervisor, cell, Subject.entries
-        finally:
-            with anyio.CancelScope(shield=True):
-                await supervisor.shutdown("the end")
-    assert cell.mailbox.fates.total() == cell.mailbox.taken_in
 
 
 def cancel_natively(name):

@@ -1,4 +1,4 @@
-"""The backend actor: all store I/O of a process, one batch at a time."""
+"""The backend actor: all store I/O of a process, in batches."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ class SweepNow(msgspec.Struct, frozen=True):
 
 
 class BackendActor(BatchActor):
-    """One incarnation of the backend. What waits in its mailbox while a batch is in flight is the next batch.
+    """One incarnation of the backend. What waits in its mailbox while two batches are in flight is the next one.
 
     Args:
         store: carries the batches out.
         log: where it says what it does.
     """
 
-    # So that of many callers some compose their commands while the store carries out those of the others.
+    # So that of many callers some compose their commands while the store carries out those of the others, and
+    # that it never waits for us.
+    in_flight = 2
     batch_least = 50
     batch_limit = 200
 

@@ -25,7 +25,7 @@ from .operations import Operations
 from .placement import Placement, copy_of, for_redis, in_place_of
 from .redis import RedisStore
 from .replay import Replay
-from .routing import Route, falls_back, route_of
+from .routing import Route, falls_back, routes_of
 from .spool_access import SpoolAccess
 from .spool_forwarder import SpoolForwarder
 
@@ -115,7 +115,8 @@ class FailoverStore:
         What Redis fails at within its 2 s is carried out on the files in the same call, if it can be.
         """
         began = time.perf_counter()
-        self._replay.see([command for command in commands if isinstance(command, WriteHeartbeat)])
+        if WriteHeartbeat in map(type, commands):
+            self._replay.see([command for command in commands if isinstance(command, WriteHeartbeat)])
         answers = self._replay.newest(commands, await self._carry_out(commands, began))
         ask = self._circuit.ask if self._circuit.state == "closed" else None
         await self._handled.settle(commands, answers, ask)
@@ -185,7 +186,7 @@ class FailoverStore:
         self._placement.forget()
 
     async def _routes(self, commands: Sequence[Command], deadline: float) -> list[Route]:
-        routes = [route_of(command) for command in commands]
+        routes = routes_of(commands)
         if self._files is not None and Route.TARGET in routes and self._circuit.state == "closed":
             await self._placement.place(commands, routes, deadline)
         return routes
@@ -275,11 +276,10 @@ def _any_open(routes: list[Route], kinds: set[Route], answers: list[Any]) -> boo
     """Return whether `_is_open` is true of one of them, mostly without asking it about each."""
     if Route.PAIR in kinds or any(issubclass(kind, StoreUnavailable) for kind in set(map(type, answers))):
         return any(map(_is_open, routes, answers))
-    return Route.LATER_FILES in kinds and any(
-        not settles(answer)
-        for route, answer in zip(routes, answers, strict=True)
-        if route is Route.LATER_FILES
-    )
+    if Route.LATER_FILES not in kinds:
+        return False
+    later = [answer for route, answer in zip(routes, answers, strict=True) if route is Route.LATER_FILES]
+    return not all(map(settles, later))
 
 
 def _is_open(route: Route, answer: Any) -> bool:

@@ -115,19 +115,21 @@ class FileStore:
             TakeControl: self.spool.take_control,
             Sweep: lambda _: sweeper.sweep(),
         }
+        self._turn = anyio.Lock(fast_acquire=True)
         self._lock = threading.Lock()
         # A cancelled batch keeps its thread until it ends; those behind it must still get one, to give up in.
         self._limiter = anyio.CapacityLimiter(4)
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
-        """Carry out a batch, in order, in one thread; see `Store`.
+        """Carry out a batch, in order, in one thread, after those that came before; see `Store`.
 
         A batch that is cancelled runs to its end in its thread, and the next one waits for that: for at most
         a second, then it is answered with `StoreUnavailable`.
         """
-        return await anyio.to_thread.run_sync(
-            self._run, tuple(commands), abandon_on_cancel=True, limiter=self._limiter
-        )
+        async with self._turn:
+            return await anyio.to_thread.run_sync(
+                self._run, tuple(commands), abandon_on_cancel=True, limiter=self._limiter
+            )
 
     def stack_dump(self, bot_id: str, after_s: float) -> StackDump:
         """Return the dump that a bot's event loop leaves when it stands still; see `StackDump`. Blocks."""

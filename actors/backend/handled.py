@@ -12,7 +12,6 @@ from botvisor.store import AcquireLease, Command, NextMessage, Queue, ReleaseLea
 
 from .acks import Ack, Acks
 from .replay import Execute, LateDone, Replay, acknowledge
-from .routing import Route, route_of
 from .spool_access import SpoolAccess
 
 Lease = tuple[Queue, str]  # a queue, and the instance that asked for its lease
@@ -60,9 +59,9 @@ class Handled:
         gained: dict[Queue, tuple[int, Owner]] = {}
         for place, (command, answer) in enumerate(zip(commands, answers, strict=True)):
             match command:
-                case NextMessage() if command.done is not None and route_of(command) is not Route.FILES:
+                case NextMessage() if command.done is not None and command.queue.store != "file":
                     self._note_done(command, answer, late, told)
-                case AcquireLease(queue, owner) if route_of(command) is not Route.FILES:
+                case AcquireLease(queue, owner) if queue.store != "file":
                     lease = (queue, owner.instance)
                     self._owners[lease] = owner
                     if answer is not None:

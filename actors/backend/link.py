@@ -21,16 +21,14 @@ from anyio.abc import ByteStream
 
 from .packed import Command as Command
 from .packed import Packed, pack_one
+from .pipeline import Pipeline
 from .redis_endpoint import Endpoint, resolve
 from .redis_errors import ErrorReply, LinkLost, TLSRefused
 from .redis_stream import LOST, connect, reason_of
 
 CLOSE_S = 1.0
 
-_OWED_LIMIT = 1_000  # replies that nobody waits for; with more, a new link is the better one
-_CHUNK = 65_536
 _NO_CERTIFICATE = " once TLS was agreed on: if the server asks for certificates, set REDIS_TLS_CERT_FILE"
-_NOTHING = object()  # what the reader returns until a reply is whole; None is a reply
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +62,10 @@ class Fence(msgspec.Struct, frozen=True):
 class Link:
     """A connection that is logged in and ready. Get one from `open`.
 
-    One batch at a time. An I/O error, a reply that cannot be parsed, or a cancellation while a batch is being
-    sent ends the link. What a cancelled batch that was sent is still owed is passed over when it comes: no
-    reply of one batch is ever read as another's.
+    Several batches may be on their way at once; the server carries them out one after the other. An I/O
+    error, a reply that cannot be parsed, or a cancellation while a batch is being sent ends the link. What a
+    cancelled batch that was sent is still owed is passed over when it comes: no reply of one batch is ever
+    read as another's.
 
     Args:
         stream: a byte stream, connected.
@@ -76,20 +75,13 @@ class Link:
     def __init__(self, stream: ByteStream, address: str) -> None:
         self.address = address
         self.broken = False
-        self.last_byte_at = time.monotonic()
-        """When a byte last came, in seconds of `time.monotonic`."""
-        self.heard = False
-        """Whether a byte of a reply came since the last batch was sent."""
         self.server = Server()
         self.fence: Fence | None = None
         """What fences this link off, for the next `open`; None when the server does not tell its id."""
         self.refused: tuple[ErrorReply, ...] = ()
         """Errors that the handshake lived with: no name, no id, no fence, no server time."""
         self._stream = stream
-        self._reader = hiredis.Reader(replyError=ErrorReply, notEnoughData=_NOTHING)
-        self._busy = False
-        self._owed = 0  # replies of batches that were cancelled
-        self._sent_at = self.last_byte_at
+        self._pipeline = Pipeline(stream)
         self._clock_offset_s = time.time() - time.monotonic()
 
     @classmethod
@@ -161,9 +153,19 @@ class Link:
             except (*LOST, anyio.BusyResourceError):
                 pass  # closed is closed
 
+    @property
+    def heard(self) -> bool:
+        """Whether a byte of a reply came since the oldest batch that waits was sent, or else the last one."""
+        return self._pipeline.heard
+
+    @property
+    def last_byte_at(self) -> float:
+        """When a byte last came, in seconds of `time.monotonic`."""
+        return self._pipeline.last_byte_at
+
     def quiet_s(self) -> float:
-        """Return the seconds since the last batch was sent, or since a byte came after that."""
-        return time.monotonic() - max(self._sent_at, self.last_byte_at)
+        """Return the seconds since a batch was sent as `heard` has it, or since a byte came after that."""
+        return self._pipeline.quiet_s()
 
     def server_ms(self) -> int:
         """Return the server's time, in milliseconds since the epoch, however our own clock is set."""
@@ -173,8 +175,6 @@ class Link:
         """Send a batch, and add the replies to a list as they come."""
         if self.broken:
             raise LinkLost(self.address, "the link is broken")
-        if self._busy:
-            raise RuntimeError("a link carries one batch at a time")
         count, parts = len(commands), []
         for each in commands:
             if isinstance(each, Packed):
@@ -182,40 +182,16 @@ class Link:
                 parts.append(each.data)
             else:
                 parts.append(pack_one(each))
-        data = b"".join(parts)
         if not commands:
             return
-        self._busy, self.heard, self._sent_at = True, False, time.monotonic()
-        sent = False
         try:
-            await self._stream.send(data)
-            sent = True
-            await self._receive(count, replies)
+            await self._pipeline.exchange(b"".join(parts), count, replies)
         except BaseException as error:
-            if sent and not isinstance(error, Exception) and self._owed < _OWED_LIMIT:
-                self._owed += count - len(replies)
-                raise
-            await self.aclose()
+            if self._pipeline.failed:
+                await self.aclose()
             if isinstance(error, (*LOST, hiredis.HiredisError)):
                 raise LinkLost(self.address, reason_of(error)) from error
             raise
-        finally:
-            self._busy = False
-
-    async def _receive(self, count: int, replies: list[Any]) -> None:
-        receive, feed, gets = self._stream.receive, self._reader.feed, self._reader.gets
-        while len(replies) < count:
-            chunk = await receive(_CHUNK)
-            self.heard = True
-            self.last_byte_at = time.monotonic()
-            feed(chunk)
-            while (reply := gets()) is not _NOTHING:
-                if self._owed:
-                    self._owed -= 1
-                else:
-                    replies.append(reply)
-        if len(replies) > count or self._reader.has_data():
-            raise hiredis.ProtocolError("more replies than commands")
 
     async def _shake_hands(self, endpoint: Endpoint, name: str, fence: Fence | None) -> None:
         # HELLO is left out: Redis 5 has none, and RESP2 needs none.

@@ -47,12 +47,12 @@ class _Running(msgspec.Struct, gc=False):
 class RedisStore:
     """A store on one Redis server.
 
-    A batch costs one round trip; listing, and what has to be mended, cost more. The link is opened by the
-    first batch, and anew by the first one after it broke; then the old link is fenced off, so that nothing
-    it had sent is carried out later.
+    A batch costs one round trip; listing, and what has to be mended, cost more. Several may be on their way
+    at once: as long as nothing is refused, they are carried out in the order they came. The link is opened by
+    the first batch, and anew by the first one after it broke; then the old link is fenced off, so that
+    nothing it had sent is carried out later.
 
-    It neither tries again nor waits: that is for whoever has the deadline and the breaker. Cancelling it in
-    mid-batch breaks the link.
+    It neither tries again nor waits: that is for whoever has the deadline and the breaker.
 
     Args:
         endpoint: where Redis is.
@@ -75,7 +75,7 @@ class RedisStore:
         self._endpoint = endpoint
         self._connect_timeout_s = connect_timeout_s
         self._name = name
-        self._lock = anyio.Lock(fast_acquire=True)
+        self._opening = anyio.Lock(fast_acquire=True)
         self._transactions: Transactions | None = None
         self._fence: Fence | None = None
         self.notices = Notices(notify or _ignore)
@@ -94,18 +94,11 @@ class RedisStore:
         """
         if not commands:
             return []
-        if self._lock.locked():
-            await self._lock.acquire()
-        else:
-            self._lock.acquire_nowait()  # without a look at whether somebody cancels: the link does that
         try:
-            try:
-                transactions = await self._open()
-            except _LINK_ERRORS as error:
-                return [told(error) for _ in commands]
-            return await self._carry_out(commands, transactions)
-        finally:
-            self._lock.release()
+            transactions = self._usable() or await self._open()
+        except _LINK_ERRORS as error:
+            return [told(error) for _ in commands]
+        return await self._carry_out(commands, transactions)
 
     async def ping(self) -> Server:
         """Make sure that Redis answers, opening a link if need be. Returns what the server says of itself.
@@ -113,15 +106,14 @@ class RedisStore:
         Raises:
             RedisUnavailable: when it does not.
         """
-        async with self._lock:
-            try:
-                transactions = await self._open()
-                ((reply,),) = await transactions.carry_out([[(b"PING",)]])
-                if isinstance(reply, ErrorReply):
-                    raise reply
-            except _LINK_ERRORS as error:
-                raise RedisUnavailable(diagnose(error)) from error
-            return transactions.link.server
+        try:
+            transactions = await self._open()
+            ((reply,),) = await transactions.carry_out([[(b"PING",)]])
+            if isinstance(reply, ErrorReply):
+                raise reply
+        except _LINK_ERRORS as error:
+            raise RedisUnavailable(diagnose(error)) from error
+        return transactions.link.server
 
     async def look(self, commands: Sequence[LinkCommand]) -> list[Any]:
         """Carry out Redis commands that only read, in one round trip.
@@ -132,22 +124,25 @@ class RedisStore:
         Raises:
             RedisUnavailable: when Redis does not answer.
         """
-        async with self._lock:
-            try:
-                return await (await self._open()).link.execute(commands)
-            except _LINK_ERRORS as error:
-                raise RedisUnavailable(diagnose(error)) from error
+        try:
+            return await (await self._open()).link.execute(commands)
+        except _LINK_ERRORS as error:
+            raise RedisUnavailable(diagnose(error)) from error
 
     async def aclose(self) -> None:
         """Close the link. The next batch opens another."""
-        await self._discard()
+        if self._transactions is not None:
+            await self._discard(self._transactions)
+
+    def _usable(self) -> Transactions | None:
+        transactions = self._transactions
+        return transactions if transactions is not None and not transactions.link.broken else None
 
     async def _open(self) -> Transactions:
-        if self._transactions is not None:
-            if not self._transactions.link.broken:
-                return self._transactions
-            await self._discard()
-        if self._transactions is None:
+        async with self._opening:
+            if (usable := self._usable()) is not None:
+                return usable
+            await self.aclose()
             link = await Link.open(
                 self._endpoint,
                 connect_timeout_s=self._connect_timeout_s,
@@ -160,15 +155,14 @@ class RedisStore:
             except BaseException:
                 await link.aclose()
                 raise
-            self._transactions = Transactions(link)
             self._bells.try_again()
-        return self._transactions
+            self._transactions = transactions = Transactions(link)
+            return transactions
 
-    async def _discard(self) -> None:
-        if self._transactions is not None:
-            transactions, self._transactions = self._transactions, None
-            self._fence = transactions.link.fence
-            await transactions.link.aclose()
+    async def _discard(self, transactions: Transactions) -> None:
+        if self._transactions is transactions:  # another batch may have opened the next one meanwhile
+            self._transactions, self._fence = None, transactions.link.fence
+        await transactions.link.aclose()
 
     async def _carry_out(self, commands: Sequence[Command], transactions: Transactions) -> list[Any]:
         batch = [_Running(command) for command in commands]
@@ -177,7 +171,7 @@ class RedisStore:
             waiting = self._advance(waiting, await _exchange(transactions, waiting))
         results = [running.result for running in batch]
         if any(each.diagnosis.wrong_server for each in unavailable(results)):
-            await self._discard()
+            await self._discard(transactions)
         return results
 
     def _begin(self, running: _Running) -> bool:

@@ -6,7 +6,6 @@ come in the order of what was asked, with the messages in between.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -117,7 +116,6 @@ class BellLink(Link):
     async def _read(self, answered: Callable[[Any], None]) -> None:
         while True:
             chunk = await self._stream.receive(_CHUNK)
-            self.last_byte_at = time.monotonic()
             self._unanswered = 0
             self._unread += len(chunk)
             self._pushes.feed(chunk)

@@ -29,6 +29,7 @@ from botvisor.wire import (
 
 from .kept_beats import KeptBeats
 from .packed import Packed, begin, bulk, pack
+from .packed_beats import PackedBeats
 from .redis_notices import Notices
 from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of, whole
 from .redis_scripts import Call, Part, Plan, Quick, RedisCommand, Script, Step, no_result
@@ -55,6 +56,7 @@ class RedisHeartbeats:
         self._server_ms = server_ms
         self._notices = notices
         self._kept = KeptBeats()
+        self._packed = PackedBeats()
         self.quick_write = Quick(self._quick_step, no_result)
 
     def write(self, command: WriteHeartbeat) -> Plan:
@@ -81,7 +83,7 @@ class RedisHeartbeats:
         if _is_stopped(command) or self._kept.is_due(command):
             return None
         keys = _keys_of(command.bot_id)
-        hset = pack((b"HSET", keys.heartbeat, *_fields(command))).data
+        hset = self._packed.hset(command.bot_id, command.fields)
         expires_ms = b"%d" % (self._server_ms() + HEARTBEAT_TTL_S * 1000)
         data = b"".join((hset, keys.expire_and_zadd, bulk(expires_ms), keys.member))
         return Packed(3, data, _EXPIRE_ALIVE)
@@ -196,9 +198,8 @@ class RedisHeartbeats:
 
 
 class _Keys(NamedTuple):
-    """What two heartbeats of a bot have in common, packed but for the key."""
+    """What follows the HSET of each heartbeat of a bot, packed."""
 
-    heartbeat: bytes
     expire_and_zadd: bytes
     member: bytes
 
@@ -207,7 +208,7 @@ class _Keys(NamedTuple):
 def _keys_of(bot_id: str) -> _Keys:
     key = heartbeat_key(bot_id).encode()
     expire = pack((b"EXPIRE", key, HEARTBEAT_TTL_S)).data
-    return _Keys(key, expire + begin(b"ZADD", _ALIVE, more=2), bulk(bot_id.encode()))
+    return _Keys(expire + begin(b"ZADD", _ALIVE, more=2), bulk(bot_id.encode()))
 
 
 def _fields(command: WriteHeartbeat) -> Iterator[Part]:

@@ -40,7 +40,7 @@ class AsyncioStream(asyncio.Protocol, ByteStream):
     """A connection over TCP or a unix socket, on asyncio.
 
     anyio's own stops and starts reading with each chunk, and turns the event loop once more with each write.
-    This one never waits in `send`: it is for a protocol whose requests are answered before the next go out.
+    This one never waits in `send`: it is for a protocol with few requests on their way at once.
     """
 
     _transport: asyncio.Transport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from botvisor.mending import ForgetBot, ListDumps
@@ -49,10 +50,13 @@ _BY_KIND: dict[type[Command], Route] = {
 }
 
 
-def route_of(command: Command) -> Route:
-    """Return where a command is carried out."""
-    route = _BY_KIND.get(type(command), Route.EITHER)
-    return _ROUTES.get(command.queue.store, route) if isinstance(command, QueueCommand) else route
+def routes_of(commands: Sequence[Command]) -> list[Route]:
+    """Return where each command of a batch is carried out."""
+    routes = [_BY_KIND.get(kind, Route.EITHER) for kind in map(type, commands)]
+    for place, command in enumerate(commands):
+        if isinstance(command, QueueCommand) and command.queue.store:
+            routes[place] = _ROUTES[command.queue.store]
+    return routes
 
 
 def falls_back(route: Route) -> bool:
