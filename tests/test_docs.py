@@ -8,6 +8,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -158,3 +159,17 @@ def test_an_issue_form_is_one_that_github_takes(path):
     assert all(each["attributes"]["label"] for each in fields)
     assert len({each["id"] for each in fields}) == len(fields)
     assert any(each.get("validations", {}).get("required") for each in fields)
+
+
+def test_the_page_on_versions_has_the_pythons_and_the_floors_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs/reference/versions.md").read_text()
+    seen = re.findall(r"^\| ([\d., ]+) \| all tests", page, re.MULTILINE)
+    classified = [each.rpartition(" :: ")[2] for each in project["classifiers"] if "Python :: 3." in each]
+    assert ", ".join(seen).split(", ") == classified
+    extras = [each for needs in project["optional-dependencies"].values() for each in needs]
+    floors = [
+        re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", each).groups()
+        for each in project["dependencies"] + extras
+    ]
+    assert re.findall(r"^\| `([\w-]+)`[^|]*\| ([\d.]+) \|", page, re.MULTILINE) == floors
