@@ -109,6 +109,17 @@ def test_a_fail_over_is_the_longest_that_a_call_was_held_up():
     assert failovers(records) == {4: pytest.approx(12.0 - 10.4)}
 
 
+def test_the_time_in_which_no_store_could_accept_anything_is_not_a_fail_over():
+    records = [
+        struck("hang", 10.0, 14.0, number=1),
+        struck("full-disk", 11.5, 15.0, number=2),
+        refused(10.1, 11.6),
+        accepted("a", 14.7, began=11.7),
+    ]
+    assert failovers(records) == {1: pytest.approx(14.7 - 10.1 - (14.0 - 11.5))}
+    assert failovers([*records[:1], *records[2:]]) == {1: pytest.approx(14.7 - 10.1)}
+
+
 def test_a_call_that_was_answered_before_the_fault_was_not_held_up_by_it():
     assert failovers([accepted("a", 9.9, began=1.0), struck("reset", 10.0, 10.0)]) == {1: 0.0}
 

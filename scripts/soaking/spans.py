@@ -77,16 +77,18 @@ def failovers(records: Sequence[AnyRecord]) -> dict[int, float]:
     """Return for each fault of Redis for how long it held a call of a sender up at the most, in seconds.
 
     A call is held up from the fault, or from when it was made if that is later, until a message was
-    accepted. Looked at are the calls that were under way from the fault until shortly after it was over,
+    accepted; the time in which Redis was away and the disk was full does not count, as nobody could have
+    accepted any. Looked at are the calls that were under way from the fault until shortly after it was over,
     or until the next fault of Redis or of the disk came.
     """
     lived = trials(records)
     faults = sorted((one for one in of(records, Struck) if one.kind in ON_STORES), key=lambda each: each.at)
     ends = [fault.at for fault in faults[1:]] + [float("inf")]
+    nowhere = _without_a_store(faults)
     return {
         fault.number: max(
             (
-                trial.at - max(trial.began, fault.at)
+                _outside(nowhere, max(trial.began, fault.at), trial.at)
                 for each in lived.values()
                 for trial in each
                 if trial.at >= fault.at and trial.began < min(end, fault.healed + _AFTERMATH_S)
@@ -131,6 +133,23 @@ def delays(records: Sequence[AnyRecord]) -> list[float]:
     """Return how long each message took from its acceptance to `main`, in seconds."""
     handled = _first_handled(records)
     return [max(0.0, handled[one.id] - one.at) for one in of(records, Accepted) if one.id in handled]
+
+
+def _without_a_store(faults: Sequence[Struck]) -> list[tuple[float, float]]:
+    """Return from when to when Redis was away and the disk was full; faults of one store never overlap."""
+    return [
+        (max(one.at, other.at), min(one.healed, other.healed))
+        for one in faults
+        if one.kind in OUTAGES
+        for other in faults
+        if other.kind == "full-disk" and max(one.at, other.at) < min(one.healed, other.healed)
+    ]
+
+
+def _outside(spans: Sequence[tuple[float, float]], began: float, ended: float) -> float:
+    """Return how much of a time lies outside of some spans, in seconds."""
+    inside = sum(max(0.0, min(ended, until) - max(began, since)) for since, until in spans)
+    return ended - began - inside
 
 
 def _first_handled(records: Sequence[AnyRecord]) -> dict[str, float]:
