@@ -20,7 +20,7 @@ class SweepNow(msgspec.Struct, frozen=True):
 
 
 class BackendActor(BatchActor):
-    """One incarnation of the backend. What waits in its mailbox while two batches are in flight is the next one.
+    """One incarnation of the backend. What waits while two batches are in flight is the next one.
 
     Args:
         store: carries the batches out.
