@@ -63,7 +63,9 @@ class Bot:
         request_stop: Callable[[str], None],
     ) -> None:
         self.inbox: Inbox = inbox
+        """Its admin messages: ``async for message in bot.inbox``. The loop ends when the bot is to stop."""
         self.identities: Identities = identities
+        """What the processes of its room know of its participants."""
         self._actors = actors
         self.stopping: anyio.Event = anyio.Event()
         self._vitals = vitals
