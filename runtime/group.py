@@ -59,8 +59,9 @@ class Group:
         """Answer each with its value or its error. Returns whether anybody still waited."""
         if self.ended:
             return False
+        answers, self.answers = self.answers, []  # the timer holds this object for long
         self.ended, self.room = True, 0
-        for answer, value in zip(self.answers, values, strict=True):
+        for answer, value in zip(answers, values, strict=True):
             if not answer.done():
                 answer.set_result(value)
         return True

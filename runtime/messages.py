@@ -130,9 +130,10 @@ def compose_message(
     message_id = f"admin_{at_ms}_{token}"
     fields: dict[str, Any] = {"id": message_id, "type": "admin_message", "timestamp": stamp_of(at_ms)}
     text = payload if isinstance(payload, str) else ""
-    texts = [payload] if isinstance(payload, str) else payload.values()
     # So that half a gigabyte is not encoded only to be refused.
-    longest = max((len(value) for value in texts if isinstance(value, str)), default=0)
+    longest = len(text)
+    if not isinstance(payload, str):
+        longest = max((len(value) for value in payload.values() if isinstance(value, str)), default=0)
     if longest > MAX_MESSAGE_BYTES:
         raise MalformedMessage(f"a text of {longest} characters, more than {MAX_MESSAGE_BYTES} bytes")
     if isinstance(payload, str):

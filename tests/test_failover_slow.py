@@ -1,12 +1,14 @@
-"""Fail-over from a link that is slow, or died while nobody used it."""
+"""Links that are slow, that died while nobody used them, and that lead to a server that forgot."""
 
 import time
+
+import anyio
 
 from botvisor.actors.backend import circuit
 from botvisor.testing import open_proxy
 
 from . import failover_rig, redis_server, two_loops
-from .failover_rig import LOOK, of_level, push, running
+from .failover_rig import LOOK, beat, of_level, push, running
 
 rigs = failover_rig.rigs
 lines = failover_rig.lines
@@ -50,3 +52,18 @@ async def test_an_idle_link_that_died_is_found_before_the_next_command(servers, 
     server.pause()
     await rig.store.tend()
     assert rig.mode == "file"
+
+
+async def test_a_server_that_is_back_empty_at_once_has_the_heartbeats_before_the_next_is_due(servers, rigs):
+    server = await servers()
+    rig = rigs(server)
+    async with running(rig):
+        await rig.ask(beat(status=b"healthy"))
+        await server.restart()
+        assert await rig.run(LOOK) == [None]
+        assert rig.mode == "redis"
+        with anyio.fail_after(10):
+            while rig.client().hget("heartbeat:4711", "status") != b"healthy":
+                await anyio.sleep(0.01)
+        assert rig.client().zscore("bots:alive", "4711")
+        assert rig.store.state()["kept"] == 0

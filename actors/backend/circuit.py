@@ -55,7 +55,7 @@ class Circuit:
         operations: what Redis was asked for, and how that went.
         reason: why Redis was left last.
         remedy: what somebody should do about it; empty when there is nothing to do but wait.
-        changed: set with the next change of the breaker; then another one takes its place.
+        changed: set with the next change of the breaker, and by `stir`; then another one takes its place.
         fullness: whether it has room.
         on_change: what is called with each change of these; it must neither block nor raise.
     """
@@ -121,23 +121,21 @@ class Circuit:
                 break
             away = [p for p, answer in enumerate(answers) if isinstance(answer, RedisUnavailable)]
             pending = [place for place in away if answers[place].diagnosis.worth_retrying]
-            if not pending or not self._closed():
+            if not pending or self.state != "closed":
                 break
             wait_s = self._backoff_s(attempt)
             if anyio.current_time() + wait_s >= deadline:
                 break
             self.operations.retries += len(pending)
             self._log.warning("client", trying_again(len(pending), answers[pending[0]]))
+            generation = self.breaker.generation
             await anyio.sleep(wait_s)
-            if not self._closed():
+            if self.breaker.generation != generation:
                 break  # others found out meanwhile
             again = await self.attempt([commands[place] for place in pending], deadline)
             for place, answer in zip(pending, again, strict=True):
                 answers[place] = answer
         return answers
-
-    def _closed(self) -> bool:
-        return self.state == "closed"
 
     async def attempt(self, commands: Sequence[Command], deadline: float | None = None) -> list[Any]:
         """Carry a batch out once, and let the breaker know how it went.
@@ -157,7 +155,7 @@ class Circuit:
         finally:
             del self._running[scope]
         if answers is None:
-            answers = [RedisUnavailable(_SILENT) for _ in commands]
+            answers = [RedisUnavailable(_SILENT)] * len(commands)
             self._count_failure(self._judge_time_out(now), _SILENT, generation)
         else:
             self._count(answers, generation)
@@ -217,6 +215,11 @@ class Circuit:
                 silent_at = anyio.current_time() - link.quiet_s() + SILENCE_S + _MARGIN_S
                 for scope, latest in self._running.items():
                     scope.deadline = max(scope.deadline, min(latest, silent_at))
+
+    def stir(self) -> None:
+        """Wake who waits for a change."""
+        self.changed.set()
+        self.changed = anyio.Event()
 
     async def _ping(self) -> None:
         with contextlib.suppress(RedisUnavailable):
@@ -278,11 +281,9 @@ class Circuit:
             self._left_at = breaker.since
             self._on_loss()
         elif breaker.state == "closed":
-            away_s = breaker.since - self._left_at
-            self._log.backend = "redis"
+            self._log.backend, away_s = "redis", breaker.since - self._left_at
             self._log.info("client", f"Ping answered after {away_s:.1f} s - back to Redis")
-        self.changed.set()
-        self.changed = anyio.Event()
+        self.stir()
         for call in self.on_change:
             call()
 

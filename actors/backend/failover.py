@@ -76,6 +76,7 @@ class FailoverStore:
             seed=seed,
         )
         self.on_mode = self._circuit.on_change
+        redis.on_other_server = self._start_anew
         self._replay = Replay(log)
         self._access = SpoolAccess(log)
         self._placement = Placement(self._circuit.ask, self._ask_spool)
@@ -185,6 +186,11 @@ class FailoverStore:
         self._handled.lose()
         self._placement.forget()
 
+    def _start_anew(self) -> None:
+        """Another Redis is in use, without a break: what it may have forgotten goes there at once."""
+        self._lost_redis()
+        self._circuit.stir()
+
     async def _routes(self, commands: Sequence[Command], deadline: float) -> list[Route]:
         routes = routes_of(commands)
         if self._files is not None and Route.TARGET in routes and self._circuit.state == "closed":
@@ -276,8 +282,6 @@ def _any_open(routes: list[Route], kinds: set[Route], answers: list[Any]) -> boo
     """Return whether `_is_open` is true of one of them, mostly without asking it about each."""
     if Route.PAIR in kinds or any(issubclass(kind, StoreUnavailable) for kind in set(map(type, answers))):
         return any(map(_is_open, routes, answers))
-    if Route.LATER_FILES not in kinds:
-        return False
     later = [answer for route, answer in zip(routes, answers, strict=True) if route is Route.LATER_FILES]
     return not all(map(settles, later))
 

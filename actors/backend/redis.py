@@ -62,6 +62,8 @@ class RedisStore:
 
     Attributes:
         notices: says once what cannot be used, and what the server forbids.
+        on_other_server: called when a link is to another server than the one before, or to one that was
+            started again: it may have forgotten everything. It must neither block nor raise.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class RedisStore:
         self._opening = anyio.Lock(fast_acquire=True)
         self._transactions: Transactions | None = None
         self._fence: Fence | None = None
+        self._run_id = ""
+        self.on_other_server: Callable[[], None] = lambda: None
         self.notices = Notices(notify or _ignore)
         self._bells = Bells(self.notices)
         self._plans, self._quick = planners(self._server_ms, lambda: self.link, self._bells, self.notices)
@@ -157,6 +161,9 @@ class RedisStore:
                 raise
             self._bells.try_again()
             self._transactions = transactions = Transactions(link)
+            before, self._run_id = self._run_id, link.server.run_id
+            if before and before != self._run_id:
+                self.on_other_server()
             return transactions
 
     async def _discard(self, transactions: Transactions) -> None:

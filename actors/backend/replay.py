@@ -74,6 +74,7 @@ class Replay:
         now, newest = time.monotonic(), self._newest
         for beat in beats:
             newest.pop(beat.bot_id, None)
+            self._beats.pop(beat.bot_id, None)  # if this one fails it is kept in its place
             if not _is_last(beat):
                 newest[beat.bot_id] = (now, beat)
 
@@ -215,7 +216,8 @@ class Replay:
     async def _write(self, execute: Execute, kept: OrderedDict[Any, Any]) -> bool:
         waiting = list(kept.items())
         for start in range(0, len(waiting), _CHUNK):
-            chunk = waiting[start : start + _CHUNK]
+            # Without what a newer one has replaced meanwhile.
+            chunk = [each for each in waiting[start : start + _CHUNK] if kept.get(each[0]) is each[1]]
             answers = await execute([command for _, command in chunk])
             for (key, command), answer in zip(chunk, answers, strict=True):
                 if isinstance(answer, StoreUnavailable):
