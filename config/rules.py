@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from .secret import Secret
 
 # loguru's own names; kept here because importing loguru only to read them costs 0.2 s.
 LEVEL_NAMES = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
-URL_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
-CLUSTER_PROBLEM = "names a Redis Cluster, which is not supported: give it a single server, or Sentinels"
+URL_SCHEMES = (
+    *("redis", "rediss", "unix"),
+    *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+)
 SECRET_FIELDS = frozenset({"redis_url", "redis_shared_secret"})
 
 _BOT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -172,8 +174,6 @@ def _url_problem(url: str, *, weak_tls_allowed: bool) -> str | None:
             _ = parts.port  # reading it is what checks it
     except ValueError:
         return "must be a well-formed URL, such as redis://host:6379"
-    if names_cluster(parts):
-        return CLUSTER_PROBLEM
     if parts.scheme not in URL_SCHEMES:
         return "must begin with one of " + " ".join(f"{scheme}://" for scheme in URL_SCHEMES)
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -181,12 +181,6 @@ def _url_problem(url: str, *, weak_tls_allowed: bool) -> str | None:
         if option in _TLS_OPTIONS and value.lower() not in _TLS_OPTIONS[option] and not weak_tls_allowed:
             return f"must not weaken TLS by {option}: only the setting for insecure TLS may"
     return None
-
-
-def names_cluster(url: SplitResult) -> bool:
-    """Return whether a URL names a Redis Cluster, by its scheme or by an option of redis-py's."""
-    option = dict(parse_qsl(url.query)).get("cluster", "")
-    return "cluster" in url.scheme or option.lower() in ("1", "true", "yes", "on")
 
 
 def _has_password(url: str, good: Mapping[str, Any]) -> bool:

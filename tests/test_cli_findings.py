@@ -39,7 +39,6 @@ def test_a_sound_server_is_ok_in_every_respect():
     ("topic", "level", "facts"),
     [
         ("server", "problem", {"version": "4.0.1"}),
-        ("server", "problem", {"mode": "cluster"}),
         ("server", "problem", {"info": {"role": "slave"}}),
         ("eviction", "problem", {"policy": "allkeys-lru"}),
         ("eviction", "warning", {"policy": None}),
@@ -63,6 +62,12 @@ def test_each_fault_is_told_with_its_remedy(topic, level, facts):
     assert every.pop(topic).level == level
     assert {each.level for each in every.values()} == {"ok"}
     assert found(**facts)[topic].remedy
+
+
+def test_a_cluster_is_told_to_be_one_and_blamed_for_nothing():
+    every = found(mode="cluster")
+    assert {each.level for each in every.values()} == {"ok"}
+    assert "a cluster: what follows is of one of its nodes" in every["server"].text
 
 
 def test_on_this_host_neither_password_nor_tls_is_missed():

@@ -52,6 +52,7 @@ def test_the_urls_are_good_ones(url):
     endpoint = endpoint_of(load_settings({"USE_REDIS": "true", "REDIS_URL": url}))
     assert (endpoint.tls is not None) == url.startswith("rediss")
     assert (endpoint.sentinels is not None) == ("sentinel" in url)
+    assert (endpoint.nodes != ()) == ("cluster" in url)
     assert endpoint.db == (2 if "2" in url.rpartition("/")[2] else 0)
     assert (endpoint.credentials() != ()) == ("@" in url)
     assert endpoint.warnings == ()
@@ -64,6 +65,8 @@ def test_every_form_of_a_url_is_there():
         "unix",
         "redis+sentinel",
         "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
     }
 
 

@@ -179,17 +179,17 @@ def test_options_that_are_not_known_are_warned_of_without_being_shown():
     assert "hunter2" not in warning
 
 
-@pytest.mark.parametrize("url", ["redis+cluster://h1,h2", "rediss+cluster://h"])
-def test_the_scheme_of_a_cluster_is_refused(url):
-    settings = Settings()
-    # The settings have no such scheme in their own rules.
-    object.__setattr__(settings, "redis_url", Secret(url))
-    with pytest.raises(SettingsError, match="names a Redis Cluster, which is not supported"):
-        endpoint_of(settings)
+def test_a_cluster_url_names_some_of_its_nodes():
+    endpoint = of("rediss+cluster://bot:pw@h1:7000,h2")
+    assert endpoint.nodes == (("h1", 7000), ("h2", 6379))
+    assert endpoint.address == "h1:7000, h2:6379"
+    node = endpoint.at("h3", 7003)
+    assert (node.address, node.nodes, node.credentials()) == ("h3:7003", (), ("bot", "pw"))
+    assert node.tls is not None
 
 
-def test_the_option_for_a_cluster_is_refused():
-    assert "names a Redis Cluster, which is not supported" in problem("redis://h?cluster=true")
+def test_the_option_for_a_cluster_is_known_and_not_needed():
+    assert of("redis://h?cluster=true").warnings == ()
 
 
 @pytest.mark.parametrize(

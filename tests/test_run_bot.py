@@ -148,13 +148,6 @@ def test_bad_settings_are_all_named_before_anything_starts(scripts, tmp_path):
     assert not (tmp_path / "heartbeat").exists()
 
 
-def test_a_redis_cluster_is_refused_with_a_clear_sentence(scripts):
-    bot = scripts.bot("print('running')", USE_REDIS="true", REDIS_URL="redis+cluster://127.0.0.1:1")
-    assert bot.ends() == 1
-    assert "REDIS_URL names a Redis Cluster, which is not supported" in bot.stderr
-    assert bot.out == []
-
-
 @pytest.mark.parametrize("name", ["admin_message", "heartbeat"])
 def test_an_unsafe_directory_stops_the_start_with_its_remedy(scripts, tmp_path, name):
     folder = tmp_path / name

@@ -154,6 +154,11 @@ class Link:
                 pass  # closed is closed
 
     @property
+    def busy(self) -> bool:
+        """Whether replies are still to come, also those that nobody waits for any more."""
+        return self._pipeline.busy
+
+    @property
     def heard(self) -> bool:
         """Whether a byte of a reply came since the oldest batch that waits was sent, or else the last one."""
         return self._pipeline.heard

@@ -58,6 +58,11 @@ class Pipeline:
         self._error: BaseException | None = None
 
     @property
+    def busy(self) -> bool:
+        """Whether replies are still to come."""
+        return bool(self._in_flight)
+
+    @property
     def heard(self) -> bool:
         """Whether a byte came since the oldest batch was sent that waits, or else the last one."""
         return self.last_byte_at > self._busy_since

@@ -11,18 +11,20 @@ import msgspec
 
 from botvisor.store import Command
 
+from .cluster import Cluster
+from .cluster_links import ClusterLinks
 from .link import Command as LinkCommand
-from .link import Fence, Link, Server
+from .link import Link, Server
 from .packed import Packed
 from .quarantine import Notify
 from .redis_bells import Bells
+from .redis_connector import Carrier, Connector
 from .redis_endpoint import Endpoint
 from .redis_errors import EndpointUnusable, ErrorReply, Kind, RedisUnavailable, diagnose, told, unavailable
 from .redis_notices import Notices
 from .redis_planners import planners
 from .redis_scripts import Plan, Step, no_result
-from .redis_server_checks import check_server
-from .redis_transaction import Transactions, only_reads, problem_of
+from .redis_transaction import only_reads, problem_of
 from .redis_wrong_types import set_aside
 
 CONNECT_TIMEOUT_S = 5.0
@@ -45,7 +47,7 @@ class _Running(msgspec.Struct, gc=False):
 
 
 class RedisStore:
-    """A store on one Redis server.
+    """A store on one Redis server, or on a Redis Cluster.
 
     A batch costs one round trip; listing, and what has to be mended, cost more. Several may be on their way
     at once: as long as nothing is refused, they are carried out in the order they came. The link is opened by
@@ -74,21 +76,18 @@ class RedisStore:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         name: str = "botvisor",
     ) -> None:
-        self._endpoint = endpoint
-        self._connect_timeout_s = connect_timeout_s
-        self._name = name
         self._opening = anyio.Lock(fast_acquire=True)
-        self._transactions: Transactions | None = None
-        self._fence: Fence | None = None
+        self._transactions: Carrier | None = None
         self._run_id = ""
         self.on_other_server: Callable[[], None] = lambda: None
         self.notices = Notices(notify or _ignore)
+        self._connector = Connector(endpoint, self.notices, connect_timeout_s=connect_timeout_s, name=name)
         self._bells = Bells(self.notices)
         self._plans, self._quick = planners(self._server_ms, lambda: self.link, self._bells, self.notices)
 
     @property
-    def link(self) -> Link | None:
-        """The link, if it was opened and has not been discarded."""
+    def link(self) -> Link | ClusterLinks | None:
+        """The link, or those to a cluster, if it was opened and has not been discarded."""
         return self._transactions.link if self._transactions is not None else None
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
@@ -129,7 +128,7 @@ class RedisStore:
             RedisUnavailable: when Redis does not answer.
         """
         try:
-            return await (await self._open()).link.execute(commands)
+            return await (await self._open()).look(commands)
         except _LINK_ERRORS as error:
             raise RedisUnavailable(diagnose(error)) from error
 
@@ -138,42 +137,33 @@ class RedisStore:
         if self._transactions is not None:
             await self._discard(self._transactions)
 
-    def _usable(self) -> Transactions | None:
+    def _usable(self) -> Carrier | None:
         transactions = self._transactions
         return transactions if transactions is not None and not transactions.link.broken else None
 
-    async def _open(self) -> Transactions:
+    async def _open(self) -> Carrier:
         async with self._opening:
             if (usable := self._usable()) is not None:
                 return usable
             await self.aclose()
-            link = await Link.open(
-                self._endpoint,
-                connect_timeout_s=self._connect_timeout_s,
-                name=self._name,
-                fence=self._fence,
-            )
-            self._fence = None
-            try:
-                await check_server(link, self.notices)
-            except BaseException:
-                await link.aclose()
-                raise
+            self._transactions = transactions = await self._connector.connect()
             self._bells.try_again()
-            self._transactions = transactions = Transactions(link)
-            before, self._run_id = self._run_id, link.server.run_id
+            before, self._run_id = self._run_id, transactions.link.server.run_id
             if before and before != self._run_id:
                 self.on_other_server()
             return transactions
 
-    async def _discard(self, transactions: Transactions) -> None:
+    async def _discard(self, transactions: Carrier) -> None:
         if self._transactions is transactions:  # another batch may have opened the next one meanwhile
-            self._transactions, self._fence = None, transactions.link.fence
+            self._transactions = None
+            self._connector.left(transactions)
         await transactions.link.aclose()
 
-    async def _carry_out(self, commands: Sequence[Command], transactions: Transactions) -> list[Any]:
+    async def _carry_out(self, commands: Sequence[Command], transactions: Carrier) -> list[Any]:
         batch = [_Running(command) for command in commands]
-        waiting = [running for running in batch if self._begin(running)]
+        # What is packed does not tell where its keys are.
+        begin = self._go_on if isinstance(transactions, Cluster) else self._begin
+        waiting = [running for running in batch if begin(running)]
         while waiting:
             waiting = self._advance(waiting, await _exchange(transactions, waiting))
         results = [running.result for running in batch]
@@ -193,7 +183,7 @@ class RedisStore:
             if step is not None:
                 running.step, running.finish = step, quick.finish
                 return True
-        return self._go_on(running, None)
+        return self._go_on(running)
 
     def _advance(self, waiting: Sequence[_Running], answers: Sequence[Any]) -> list[_Running]:
         """Hand commands their replies, or errors in their place. Returns those that want something next."""
@@ -219,7 +209,7 @@ class RedisStore:
         planner = self._plans.get(type(command))
         return planner(command) if planner is not None else _unknown(command)
 
-    def _go_on(self, running: _Running, answer: Any) -> bool:
+    def _go_on(self, running: _Running, answer: Any = None) -> bool:
         """Hand a plan its replies, or an error in their place. Returns whether it wants something next."""
         if (plan := running.plan) is None:
             plan = running.plan = self._plan(running.command)
@@ -259,11 +249,11 @@ class RedisStore:
         return int(time.time() * 1000) if transactions is None else transactions.link.server_ms()
 
 
-async def _exchange(transactions: Transactions, waiting: Sequence[_Running]) -> list[Any]:
+async def _exchange(transactions: Carrier, waiting: Sequence[_Running]) -> list[Any]:
     """Return the replies that each command waits for, or an error in their place."""
     try:
         return await transactions.carry_out([running.step for running in waiting])
-    except OSError as error:
+    except _LINK_ERRORS as error:
         return [told(error) for _ in waiting]
     except (TypeError, UnicodeError):
         # Nothing was sent, as one of them holds what is neither bytes nor a number.

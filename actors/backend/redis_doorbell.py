@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
@@ -20,6 +21,8 @@ from botvisor.wire import (
     identity_channel,
 )
 
+from .cluster_links import ask_map
+from .cluster_seeds import Seeds
 from .link import Command, Fence
 from .quarantine import Notify
 from .redis_bell_link import BellLink
@@ -116,7 +119,7 @@ class RedisDoorbell:
         name: str = "botvisor-bell",
         seed: int | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self._seeds = Seeds(endpoint)
         self._ask = ask
         self._notify = notify or _ignore
         self._notices = notices or Notices(self._notify)
@@ -196,10 +199,19 @@ class RedisDoorbell:
                 await self._redis_is_back.wait()
 
     async def _open(self) -> BellLink:
-        link = await BellLink.open(
-            self._endpoint, connect_timeout_s=self._connect_timeout_s, name=self._name, fence=self._fence
-        )
-        return cast("BellLink", link)
+        """Connect to the server, or to any node of a cluster: what is published on one is heard on all."""
+
+        async def open_one(endpoint: Endpoint, timeout_s: float) -> BellLink:
+            link = await BellLink.open(
+                endpoint, connect_timeout_s=timeout_s, name=self._name, fence=self._fence
+            )
+            return cast("BellLink", link)
+
+        link = await self._seeds.open(open_one, self._connect_timeout_s)
+        if link.server.mode == "cluster":
+            with contextlib.suppress(ErrorReply, OSError):
+                self._seeds.learn((await ask_map(link)).primaries())
+        return link
 
     async def _listen(self, link: BellLink) -> None:
         self._link = link

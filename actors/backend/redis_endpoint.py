@@ -95,6 +95,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         password_file: holds the password; read at each connect, so a new password needs no restart.
         db: the database.
         sentinels: whom to ask for host and port.
+        nodes: of a Redis Cluster, any of which will do in place of host and port.
         warnings: what the settings say that somebody should know; sentences.
     """
 
@@ -106,6 +107,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     password_file: Path | None = None
     db: int = 0
     sentinels: Sentinels | None = None
+    nodes: tuple[tuple[str, int], ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -113,7 +115,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         """Where it is, for people."""
         if self.sentinels is not None:
             return f"{self.sentinels.service} at {', '.join(_shown(*host) for host in self.sentinels.hosts)}"
+        if self.nodes:
+            return ", ".join(_shown(*node) for node in self.nodes)
         return f"unix:{self.path}" if self.path is not None else _shown(self.host, self.port)
+
+    def at(self, host: str, port: int) -> Endpoint:
+        """Return one node of a cluster, to log in to as to this one."""
+        return msgspec.structs.replace(self, host=host, port=port, path=None, nodes=())
 
     def credentials(self) -> tuple[str | bytes, ...]:
         """Return the arguments of AUTH; none when there is nothing to log in with. Blocks on a password file.
@@ -136,10 +144,11 @@ def endpoint_of(settings: Settings) -> Endpoint:
     A setting beats the URL. The password is the shared secret, else the password file's, else the URL's; the
     user name is the URL's. The database is the setting's if there is one, else the URL's, else 0. A Sentinel
     URL is ``redis+sentinel://[user:password@]host[:port][,host…]/service[/db]``, its user being the server's;
-    the Sentinels' own comes from the options ``sentinel_username`` and ``sentinel_password``.
+    the Sentinels' own comes from the options ``sentinel_username`` and ``sentinel_password``. A cluster's is
+    ``redis+cluster://[user:password@]host[:port][,host…]``; the plain URL of one of its nodes will do, too.
 
     Raises:
-        SettingsError: when the URL cannot be used, such as that of a Redis Cluster.
+        SettingsError: when the URL cannot be used.
     """
     url = parse(settings.redis_url.reveal())
     tls = _tls(settings, url)
@@ -166,6 +175,7 @@ def endpoint_of(settings: Settings) -> Endpoint:
         password_file=password_file,
         db=url.db if settings.redis_db is None else settings.redis_db,
         sentinels=sentinels,
+        nodes=url.hosts if url.cluster else (),
         warnings=tuple(warnings),
     )
 

@@ -17,7 +17,7 @@ from botvisor.errors import MalformedMessage, StoreError, StoreUnavailable
 from . import redis_rules as rules
 from .breaker import Failure
 
-_CLUSTER = "this is a node of a Redis Cluster, which is not supported: give REDIS_URL a single server"
+_CLUSTER = "this is a node of a Redis Cluster: add to the ACL +info, or begin REDIS_URL with redis+cluster"
 _PASSWORD = "check REDIS_SHARED_SECRET, REDIS_PASSWORD_FILE or the password and user name in REDIS_URL"  # noqa: S105
 _BELLS = f"add to the ACL: {rules.BELLS}, and unless it has all channels: {rules.CHANNELS}"
 _SCRIPTS = f"add to the ACL: {rules.SCRIPTS}; without scripts no message can be claimed"

@@ -9,6 +9,7 @@ from typing import Any
 from botvisor import wire
 from botvisor.mending import ReadFacts
 
+from .cluster_links import ClusterLinks
 from .link import Link
 from .redis_errors import ErrorReply, diagnose
 from .redis_replies import check
@@ -34,7 +35,7 @@ class RedisFacts:
         link: returns the link that it is asked on.
     """
 
-    def __init__(self, link: Callable[[], Link | None]) -> None:
+    def __init__(self, link: Callable[[], Link | ClusterLinks | None]) -> None:
         self._link = link
 
     def read(self, _: ReadFacts) -> Plan:

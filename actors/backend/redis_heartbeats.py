@@ -34,7 +34,7 @@ from .redis_notices import Notices
 from .redis_replies import check, hash_of, is_full, of_wrong_type, scores_of, whole
 from .redis_scripts import Call, Part, Plan, Quick, RedisCommand, Script, Step, no_result
 
-_BEAT = Script("beat", b"hash", b"zset")
+_BEAT, _ALIVE_AGAIN = Script("beat", b"hash"), Script("alive", b"zset")
 _ALIVE = ALIVE_KEY.encode()
 _EXPIRE_ALIVE = pack((b"EXPIRE", _ALIVE, ALIVE_TTL_S)).data
 _LISTED = 10_000
@@ -74,7 +74,8 @@ class RedisHeartbeats:
         if is_full(replies):
             # Or else a fleet that lives would look lost. The caller hears of it all the same.
             (_, key, *fields), _, (_, _, *entry), _ = step[:4]
-            yield [Call(_BEAT, (key, _ALIVE), (*entry, *fields))]
+            yield [Call(_BEAT, (key,), tuple(fields))]
+            yield [Call(_ALIVE_AGAIN, (_ALIVE,), tuple(entry))]
         check(replies)
         if keeps:
             self._kept.note(command)

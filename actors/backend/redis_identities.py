@@ -28,7 +28,7 @@ from .redis_replies import check, of_wrong_type, scores_of
 from .redis_scripts import Call, Plan, Quick, RedisCommand, Script, no_result
 from .redis_strays import Strays
 
-_WRITE_LATE = Script("identity", b"hash", b"zset")
+_WRITE_LATE = Script("identity", b"hash")
 _TRIM = Script("trim_index", b"zset")
 
 _DATA, _UPDATED_MS, _WRITER = map(bulk, (b"data", b"updated_ms", b"writer"))
@@ -100,20 +100,23 @@ class RedisIdentities:
         """
         identity = command.identity
         keys = _keys_of(identity.room_url, identity.participant_id)
-        now_ms = self._server_ms()
-        step: list[RedisCommand]
+        now_ms, lives_ms = self._server_ms(), IDENTITY_TTL_S * 1000
+        step: list[RedisCommand] = []
         if self._is_latest(identity):
-            step = [
+            step += [
                 (b"HSET", keys.identity, *_fields(identity, keys)),
                 (b"EXPIRE", keys.identity, IDENTITY_TTL_S),
-                (b"ZADD", keys.room_index, now_ms + IDENTITY_TTL_S * 1000, keys.participant),
-                (b"EXPIRE", keys.room_index, IDENTITY_INDEX_TTL_S),
             ]
         else:
-            lives_ms = IDENTITY_TTL_S * 1000 - (max(0, _age_ms(identity)) if identity.updated_ms else 0)
-            version = (identity.updated_ms, identity.writer.encode())
-            arguments = (*version, lives_ms, keys.participant, now_ms + lives_ms, *_fields(identity, keys))
-            step = [Call(_WRITE_LATE, (keys.identity, keys.room_index), arguments)]
+            lives_ms -= max(0, _age_ms(identity)) if identity.updated_ms else 0
+            arguments = (identity.updated_ms, identity.writer.encode(), lives_ms, *_fields(identity, keys))
+            (written,) = check((yield [Call(_WRITE_LATE, (keys.identity,), arguments)]))
+            if not written:
+                return
+        step += [
+            (b"ZADD", keys.room_index, now_ms + lives_ms, keys.participant),
+            (b"EXPIRE", keys.room_index, IDENTITY_INDEX_TTL_S),
+        ]
         self._writes += 1
         if self._writes % _TRIM_EVERY == 0:
             step.append((b"ZREMRANGEBYSCORE", keys.room_index, b"-inf", now_ms - _TRIM_AGE_MS))

@@ -33,6 +33,7 @@ from botvisor.store import (
     WriteIdentity,
 )
 
+from .cluster_links import ClusterLinks
 from .link import Link
 from .redis_bells import Bells
 from .redis_control import RedisControl
@@ -55,7 +56,10 @@ class Planners(NamedTuple):
 
 
 def planners(
-    server_ms: Callable[[], int], link: Callable[[], Link | None], bells: Bells, notices: Notices
+    server_ms: Callable[[], int],
+    link: Callable[[], Link | ClusterLinks | None],
+    bells: Bells,
+    notices: Notices,
 ) -> Planners:
     """Return how each kind of command is carried out.
 

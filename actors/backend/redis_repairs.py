@@ -8,10 +8,10 @@ from botvisor.mending import DropMessage, ForgetBot, RequeueMessage
 
 from .redis_queues import keys_of
 from .redis_replies import check
-from .redis_scripts import Call, Plan, Script
+from .redis_scripts import Call, Plan, RedisCommand, Script
 
 _MEND = Script("mend", b"list", b"list")
-_FORGET = Script("forget", b"hash", b"string", b"string", b"zset")
+_FORGET, _TRIM = Script("forget", b"hash"), Script("trim_index", b"zset")
 
 
 class RedisRepairs:
@@ -36,9 +36,17 @@ class RedisRepairs:
         return bool(reply)
 
     def forget(self, command: ForgetBot) -> Plan:
-        """See `ForgetBot`."""
-        bot_id = command.bot_id
-        names = (wire.heartbeat_key(bot_id), wire.epitaph_key(bot_id), wire.last_key(bot_id), wire.ALIVE_KEY)
-        arguments = (bot_id.encode(), command.instance.encode())
-        (reply,) = check((yield [Call(_FORGET, tuple(name.encode() for name in names), arguments)]))
-        return bool(reply)
+        """See `ForgetBot`: one that was started again meanwhile stays in the fleet's index, too."""
+        bot_id, alive = command.bot_id, wire.ALIVE_KEY.encode()
+        member, heartbeat = bot_id.encode(), wire.heartbeat_key(bot_id).encode()
+        (score,) = check((yield [(b"ZSCORE", alive, member)]))
+        (deleted,) = check((yield [Call(_FORGET, (heartbeat,), (command.instance.encode(),))]))
+        if deleted < 0:
+            return False
+        step: list[RedisCommand] = [
+            (b"DEL", wire.epitaph_key(bot_id).encode()),
+            (b"DEL", wire.last_key(bot_id).encode()),
+        ]
+        if score is not None:
+            step.append(Call(_TRIM, (alive,), (member, score)))
+        return bool(deleted + sum(check((yield step))))

@@ -10,8 +10,6 @@ from .redis_notices import Notices
 OLDEST = (5,)
 SAFE_POLICY = "noeviction"
 
-_CLUSTER = "give REDIS_URL a server that is no part of a cluster, or Sentinels"
-
 
 async def check_server(link: Link, notices: Notices) -> None:
     """Refuse a server that will not do, and say once what endangers messages on one that will.
@@ -23,7 +21,7 @@ async def check_server(link: Link, notices: Notices) -> None:
         notices: told what somebody should set right.
 
     Raises:
-        EndpointUnusable: when it is too old, or a node of a cluster, or a Sentinel.
+        EndpointUnusable: when it is too old, or a Sentinel.
         LinkLost: when the link broke.
     """
     refuse_unfit(link.server)
@@ -49,8 +47,6 @@ async def check_server(link: Link, notices: Notices) -> None:
 
 def refuse_unfit(server: Server) -> None:
     """Raise `EndpointUnusable` for a server on which nothing of ours can work."""
-    if server.mode == "cluster":
-        raise EndpointUnusable("this is a node of a Redis Cluster, which is not supported", _CLUSTER)
     if server.mode == "sentinel":
         raise EndpointUnusable(
             "this is a Sentinel, and no server", "write redis+sentinel://host:port/service in REDIS_URL"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .link import Link
+from .cluster_map import Node
+from .link import Command, Fence, Link
 from .packed import Packed, pack, pack_one
 from .redis_errors import ErrorReply, Kind, diagnose
 from .redis_scripts import Call, Part, Script, Step
@@ -34,6 +35,20 @@ class Transactions:
     def __init__(self, link: Link) -> None:
         self.link = link
         self._known: set[Script] = set()
+
+    @property
+    def links(self) -> list[Link]:
+        """The link alone."""
+        return [self.link]
+
+    @property
+    def fences(self) -> dict[Node | None, Fence]:
+        """What fences the link off."""
+        return {None: self.link.fence} if self.link.fence is not None else {}
+
+    async def look(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out commands that only read. Returns a reply for each; errors stand in their places."""
+        return await self.link.execute(commands)
 
     async def carry_out(self, steps: Steps) -> list[list[Any]]:
         """Return the replies of each step; errors stand in their places.

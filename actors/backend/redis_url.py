@@ -6,14 +6,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from botvisor.config.rules import CLUSTER_PROBLEM, names_cluster
 from botvisor.errors import SettingsError
 
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 # The options of redis-py's URLs that mean the same here.
 KNOWN_OPTIONS = (
-    "db", "username", "password", "sentinel_username", "sentinel_password",
+    "cluster", "db", "username", "password", "sentinel_username", "sentinel_password",
     "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname",
 )  # fmt: skip
 
@@ -23,7 +22,8 @@ class RedisUrl(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         secure: TLS is wanted.
-        hosts: the server, or the Sentinels; none for a unix socket.
+        hosts: the server, or the Sentinels, or nodes of a cluster; none for a unix socket.
+        cluster: they are nodes of a cluster.
         path: the unix socket.
         service: what the Sentinels call the server.
         username: empty if there is none.
@@ -34,6 +34,7 @@ class RedisUrl(msgspec.Struct, frozen=True, kw_only=True):
 
     secure: bool
     hosts: tuple[tuple[str, int], ...] = ()
+    cluster: bool = False
     path: str | None = None
     service: str | None = None
     username: str = ""
@@ -46,8 +47,9 @@ def parse(text: str) -> RedisUrl:
     """Take a URL apart. Like redis-py, prefer an option to what stands before the question mark.
 
     Args:
-        text: ``redis://[user:password@]host[:port][/db]``, ``rediss://…``, ``unix://[user:password@]/path``
-            or ``redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]``.
+        text: ``redis://[user:password@]host[:port][/db]``, ``rediss://…``, ``unix://[user:password@]/path``,
+            ``redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/db]``, or
+            ``redis+cluster://[user:password@]host[:port][,host[:port]…]``.
 
     Raises:
         SettingsError: when it cannot be used. No part of the URL is shown, nor by a traceback that tells what
@@ -63,8 +65,6 @@ def parse(text: str) -> RedisUrl:
 def _parse(text: str) -> RedisUrl:
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if names_cluster(parts):
-        raise SettingsError([f"redis_url {CLUSTER_PROBLEM}"])
     kind = parts.scheme.partition("+")[2] or parts.scheme
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
@@ -83,14 +83,15 @@ def _parse(text: str) -> RedisUrl:
             )
     else:
         db = parts.path.strip("/")
-        if "," in hosts:
+        if "," in hosts and kind != "cluster":
             raise SettingsError(
-                ["redis_url must name one server; only redis+sentinel:// takes several hosts"]
+                ["redis_url must name one server; redis+sentinel:// and redis+cluster:// take several hosts"]
             )
     default_port = SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
     return RedisUrl(
         secure=parts.scheme.startswith("rediss"),
         hosts=tuple(_host_port(host, default_port) for host in hosts.split(",")) if path is None else (),
+        cluster=kind == "cluster",
         path=path,
         service=unquote(service) if service else None,
         username=options.get("username", unquote(username)),

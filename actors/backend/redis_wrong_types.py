@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from .redis_errors import ErrorReply
 from .redis_replies import check
 from .redis_scripts import Call, Script, Step
 
@@ -31,6 +32,13 @@ def set_aside(step: Step) -> Generator[Step, list[Any], list[str]]:
             types.update(zip(command.keys, command.script.types, strict=False))
         elif command[0] in _TYPES and isinstance(command[1], bytes):
             types[command[1]] = _TYPES[command[0]]
-    keys = tuple(name for key in types for name in (key, key + _SUFFIX))
-    (moved,) = check((yield [Call(_SET_ASIDE, keys, tuple(types.values()))]))
-    return [f"{name.decode(errors='replace')} to …{_SUFFIX.decode()}" for name in moved]
+    moved = []
+    for key, kind in types.items():
+        # In a cluster a key can only be renamed within its slot.
+        for name in (key + _SUFFIX, b"%b:{%b}%b" % (key.partition(b":")[0], key, _SUFFIX)):
+            (reply,) = yield [Call(_SET_ASIDE, (key, name), (kind,))]
+            if not isinstance(reply, ErrorReply) or reply.code != "CROSSSLOT":
+                break
+        (found,) = check([reply])
+        moved += [f"{text.decode(errors='replace')} to …{_SUFFIX.decode()}" for text in found]
+    return moved

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "many_bots": "1,000 and 10,000 bots in one process",
     "start_up": "import botvisor, and run_bot to main",
     "idle_cost": "processor and Redis commands of an idle bot",
+    "redis_load": "what bots and messages cost the Redis that they share",
     "watchdog_cost": "what watching the event loop costs",
 }
 

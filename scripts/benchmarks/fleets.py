@@ -42,7 +42,7 @@ async def ours(count: int, url: str, folder: Path, started: Callable[[], Awaitab
 
         async def start(number: int) -> None:
             async with side_by_side:
-                await supervisor.start_bot(idle, room_url="", bot_id=f"bench-{number}")
+                await supervisor.start_bot(idle, room_url="", bot_id=f"{folder.name}-{number}")
 
         async with anyio.create_task_group() as group:
             for number in range(count):

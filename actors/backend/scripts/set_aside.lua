@@ -1,12 +1,11 @@
--- Move keys out of the way that hold another type than they should; their data stays, for a day.
--- KEYS: key, where to, key, where to, …; ARGV: the type that each key should have. Answers with what was moved.
-local moved = {}
-for at = 1, #KEYS, 2 do
-  local kind = redis.call('TYPE', KEYS[at]).ok
-  if kind ~= 'none' and kind ~= ARGV[(at + 1) / 2] then
-    redis.call('RENAME', KEYS[at], KEYS[at + 1])
-    redis.call('EXPIRE', KEYS[at + 1], DEAD_TTL_S)
-    moved[#moved + 1] = KEYS[at] .. ' (a ' .. kind .. ')'
-  end
+-- Move a key out of the way that holds another type than it should; its data stays, for a day.
+-- KEYS: the key, where to; ARGV: the type that it should have. Answers with what was moved.
+local key, aside = unpack(KEYS)
+
+local kind = redis.call('TYPE', key).ok
+if kind == 'none' or kind == ARGV[1] then
+  return {}
 end
-return moved
+redis.call('RENAME', key, aside)
+redis.call('EXPIRE', aside, DEAD_TTL_S)
+return {key .. ' (a ' .. kind .. ')'}

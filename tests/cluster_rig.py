@@ -1,0 +1,242 @@
+"""A real Redis Cluster for tests: three primaries on loopback, one cluster of each version for all tests.
+
+The nodes are set up as docs/how-to/cluster.md says.
+
+Take the fixtures over by their names: ``from . import cluster_rig`` and ``cluster = cluster_rig.cluster``. A
+test that kills a node or moves a slot puts things right again; `Cluster.well` waits until they are.
+"""
+
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
+import anyio
+import pytest
+
+from botvisor.actors.backend.cluster_map import SLOTS, slot_of
+from botvisor.actors.backend.redis import RedisStore
+from botvisor.actors.backend.redis_endpoint import endpoint_of
+from botvisor.config import Settings
+from botvisor.store import WriteHeartbeat
+
+from . import redis_server
+from .bot_rig import until
+from .readme import blocks
+from .redis_bots import Place
+
+NODES = 3
+ROOM = "https://example.test/room"
+PAGE = "docs/how-to/cluster.md"
+(_LINES,) = [code for language, code in blocks(PAGE) if language == "conf"]
+# So that a node counts as down sooner, and what it said it has it keeps.
+LINES = (*_LINES.splitlines(), "cluster-node-timeout 1000", "appendfsync always")
+
+_running = {}
+
+
+class Cluster:
+    """Three nodes that share the slots.
+
+    Args:
+        servers: their servers.
+    """
+
+    def __init__(self, servers):
+        import redis
+
+        self.servers = servers
+        self.clients = [redis.Redis(port=server.port, protocol=2) for server in servers]
+        self.ids = []
+
+    async def found(self):
+        """Make a cluster of them."""
+        share = -(-SLOTS // NODES)
+        for number, client in enumerate(self.clients):
+            client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            client.cluster("ADDSLOTS", *range(number * share, min((number + 1) * share, SLOTS)))
+            self.ids.append(client.cluster("MYID").decode())
+        for client in self.clients[1:]:
+            client.cluster("MEET", "127.0.0.1", self.servers[0].port)
+        await self.well()
+
+    async def well(self):
+        """Wait until each node knows that all is well."""
+        await until(lambda: all(map(self._is_well, range(NODES))), 20)
+
+    def _is_well(self, number):
+        import redis
+
+        try:
+            if self.clients[number].cluster("INFO")["cluster_state"] != "ok":
+                return False
+            ranges = self.clients[number].cluster("SLOTS")
+        except redis.RedisError:
+            return False
+        size = sum(end - start + 1 for start, end, *_ in ranges)
+        return size == SLOTS and len({port for _, _, (_, port, *_), *_ in ranges}) == NODES
+
+    @property
+    def url(self):
+        """All nodes."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    def url_of(self, number):
+        """One node, as if it were a server of its own."""
+        return self.servers[number].url
+
+    def owner(self, key):
+        """The number of the node that has a key's slot, by what the first node says."""
+        slot = slot_of(key.encode())
+        for start, end, (_, port, *_), *_ in self.clients[0].cluster("SLOTS"):
+            if start <= slot <= end:
+                return next(n for n, server in enumerate(self.servers) if server.port == port)
+        raise AssertionError(f"nobody has {key}")
+
+    def at(self, key):
+        """redis-py on the node that has a key: a program that is not ours."""
+        return self.clients[self.owner(key)]
+
+    def keys(self, pattern="*"):
+        """All keys of all nodes."""
+        return {key.decode() for client in self.clients for key in client.scan_iter(pattern, count=1000)}
+
+    def begin_to_move(self, key, to):
+        """Let a key's slot be on its way to another node; what is in it stays for now."""
+        slot, source = slot_of(key.encode()), self.owner(key)
+        self.clients[to].cluster("SETSLOT", slot, "IMPORTING", self.ids[source])
+        self.clients[source].cluster("SETSLOT", slot, "MIGRATING", self.ids[to])
+        return source
+
+    def move_keys(self, key, source, to):
+        """Move what is in a key's slot; a key that comes there meanwhile is at its new node at once."""
+        slot = slot_of(key.encode())
+        while found := self.clients[source].cluster("GETKEYSINSLOT", slot, 100):
+            self.clients[source].execute_command(
+                "MIGRATE", "127.0.0.1", self.servers[to].port, "", 0, 5000, "KEYS", *found
+            )
+
+    async def add_replica(self, folder, of):
+        """Start a fourth server that follows a node. Returns it, with a client as `client`."""
+        import redis
+
+        server = redis_server.RedisServer(redis_server.need(), folder, LINES)
+        self.servers.append(server)
+        await server.start()
+        client = redis.Redis(port=server.port, protocol=2)
+        self.clients.append(client)
+        client.cluster("MEET", "127.0.0.1", self.servers[of].port)
+        await until(lambda: len(client.cluster("NODES")) == NODES + 1, 20)
+        client.cluster("REPLICATE", self.ids[of])
+        await until(lambda: client.info("replication").get("master_link_status") == "up", 20)
+
+    def end_move(self, key, to):
+        """Let a slot be at its new node."""
+        slot = slot_of(key.encode())
+        for client in (self.clients[to], *self.clients):
+            client.cluster("SETSLOT", slot, "NODE", self.ids[to])
+
+    def empty(self):
+        for client in self.clients:
+            client.flushall()
+            client.script_flush()
+
+    def close(self):
+        for client in self.clients:
+            client.close()
+        for server in self.servers:
+            server.close()
+
+
+async def founded(program, folder):
+    """Return a new cluster of a program's servers; whoever calls this closes it."""
+    servers = [redis_server.RedisServer(program, folder / str(number), LINES) for number in range(NODES)]
+    cluster = Cluster(servers)
+    try:
+        for server in servers:
+            await server.start()
+        await cluster.found()
+    except BaseException:
+        cluster.close()
+        raise
+    return cluster
+
+
+async def running(name):
+    """Return the running cluster of a version; it ends with the tests."""
+    if name not in _running:
+        program = redis_server.need(name)
+        folder = Path(tempfile.mkdtemp(prefix="cluster-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _running[name] = await founded(program, folder)
+        atexit.register(_running[name].close)
+    return _running[name]
+
+
+def beat(bot_id):
+    fields = {"pid": b"1", "room_url": b"", "participants": b"[]", "timestamp": b"2030-01-01T00:00:00+00:00"}
+    return WriteHeartbeat(bot_id, {**fields, "bot_id": bot_id.encode(), "instance": b"i"})
+
+
+class ClusterWorld:
+    """A cluster, stores on it, and the directories of one host."""
+
+    def __init__(self, cluster, folder):
+        self.cluster = cluster
+        self.folder = folder
+        self.notices = []
+        self.stores = []
+        self.store = self.new_store()
+
+    def new_store(self, url=None):
+        """Return a store of another process, as it were."""
+        endpoint = endpoint_of(Settings(use_redis=True, redis_url=url or self.cluster.url_of(0)))
+        self.stores.append(RedisStore(endpoint, lambda level, text: self.notices.append((level, text))))
+        return self.stores[-1]
+
+    def settings(self, url=None, **more):
+        place = Place(self.cluster.servers[0], self.folder)
+        place.redis.close()
+        return place.settings(url=url or self.cluster.url_of(0), **more)
+
+    async def run(self, *commands, store=None):
+        """Carry a batch out: return its results and errors."""
+        with anyio.fail_after(20):
+            return await (store or self.store).execute(commands)
+
+    async def ask(self, command, store=None):
+        """Carry one command out: return its result or raise its error."""
+        (answer,) = await self.run(command, store=store)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def aclose(self):
+        for store in self.stores:
+            await store.aclose()
+
+
+@pytest.fixture
+async def own_world(tmp_path):
+    """A `ClusterWorld` on a cluster of the test's own."""
+    # Not tmp_path: the path of a unix socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="cluster-") as folder:
+        cluster = await founded(redis_server.need(), Path(folder))
+        made = ClusterWorld(cluster, tmp_path)
+        made.servers_in = Path(folder)
+        try:
+            yield made
+        finally:
+            await made.aclose()
+            cluster.close()
+
+
+@pytest.fixture
+async def world(request, tmp_path):
+    """A `ClusterWorld` on an emptied cluster; parametrise it indirectly with a version's name."""
+    cluster = await running(getattr(request, "param", None))
+    await cluster.well()
+    cluster.empty()
+    made = ClusterWorld(cluster, tmp_path)
+    yield made
+    await made.aclose()
