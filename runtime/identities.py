@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -24,49 +24,65 @@ _NAMES_GROW = 6  # times at most, where JSON escapes them
 _SURELY_FITS = MAX_MESSAGE_BYTES - 1_000  # which leaves room for the record's other fields
 
 
+_NESTING = {dict, list}
+
+
+class _Entry(NamedTuple):
+    until: float
+    identity: Identity
+    record: dict[str, Any] | None
+    """What a reader gets a copy of; None where that would not make it his own."""
+
+
 class IdentityCache:
     """What was read and written lately. It outlives the identity actor's incarnations.
 
     Args:
         now: the clock, in seconds: `anyio.current_time`, or what costs less and tells the same.
+
+    Attributes:
+        entries: what is kept, and until when.
+        changes: how often `changed` was called.
     """
 
     def __init__(self, now: Callable[[], float] = anyio.current_time) -> None:
-        self._now = now
-        self.changes = 0  # how often `changed` was called
-        self._entries: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
+        self.now = now
+        self.changes = 0
+        self.entries: OrderedDict[str, _Entry] = OrderedDict()
 
     def get(self, participant_id: str) -> Identity | None:
         """Return an identity that was put in within the last 30 seconds."""
-        entry = self._entries.get(participant_id)
-        if entry is None or self._now() - entry[0] >= CACHED_S:
-            return None
-        return entry[1]
+        entry = self.entries.get(participant_id)
+        return entry.identity if entry is not None and self.now() < entry.until else None
 
     def put(self, identity: Identity) -> None:
         """Put an identity in, unless a later write of it is there."""
         present = self.get(identity.participant_id)
         if present is not None and identity.version() < present.version():
             return
-        self._entries[identity.participant_id] = (self._now(), identity)
-        self._entries.move_to_end(identity.participant_id)
-        if len(self._entries) > _CACHED_ENTRIES:
-            self._entries.popitem(last=False)
+        record = identity.merged()
+        # One that nests would be shared by whoever reads it.
+        plain = _NESTING.isdisjoint(map(type, record.values()))
+        entry = _Entry(self.now() + CACHED_S, identity, record if plain else None)
+        self.entries[identity.participant_id] = entry
+        self.entries.move_to_end(identity.participant_id)
+        if len(self.entries) > _CACHED_ENTRIES:
+            self.entries.popitem(last=False)
 
     def changed(self, participant_id: str | None) -> None:
         """Forget an identity that somebody changed; None stands for all of them."""
         self.changes += 1
         if participant_id is None:
-            self._entries.clear()
+            self.entries.clear()
         else:
-            self._entries.pop(participant_id, None)
+            self.entries.pop(participant_id, None)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
+        self.entries.clear()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
 
 class Identities:
@@ -82,7 +98,7 @@ class Identities:
     def __init__(self, room_url: str, writer: str, cache: IdentityCache, actor: Ref[Any, Any]) -> None:
         self._room_url = room_url
         self._writer = writer
-        self._cache = cache
+        self._entries, self._now = cache.entries, cache.now
         self._actor = actor
 
     async def write(self, participant_id: str, data: Mapping[str, Any]) -> None:
@@ -110,9 +126,11 @@ class Identities:
         Raises:
             StoreUnavailable: when it is not cached and no store answered in time.
         """
-        identity = self._cache.get(participant_id)
-        if identity is None:
-            identity = await self._ask(ReadIdentity(self._room_url, participant_id))
+        # A hit is to cost little more than a dict: no call but these.
+        entry = self._entries.get(participant_id)
+        if entry is not None and self._now() < entry.until:
+            return entry.record.copy() if entry.record is not None else entry.identity.merged()
+        identity = await self._ask(ReadIdentity(self._room_url, participant_id))
         return identity.merged() if identity is not None else None
 
     async def list(self) -> list[dict[str, Any]]:

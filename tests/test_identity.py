@@ -111,6 +111,17 @@ async def test_many_who_miss_the_same_participant_cost_one_read():
         assert rig.link.counts["ReadIdentity"] == 1
 
 
+async def test_what_a_reader_does_to_his_copy_no_other_reader_sees():
+    async with room(MemoryStore()) as rig:
+        await rig.bot.identities.write("flat", {"a": 1})
+        await rig.bot.identities.write("nested", {"a": {"b": [1]}})
+        for _ in range(2):
+            flat, nested = [await rig.bot.identities.read(who) for who in ("flat", "nested")]
+            assert (flat["a"], nested["a"]) == (1, {"b": [1]})
+            flat["a"] = 2
+            nested["a"]["b"].append(2)
+
+
 async def test_what_others_write_is_seen_once_the_entry_is_old():
     store = MemoryStore()
     async with room(store) as rig:

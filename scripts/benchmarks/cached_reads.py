@@ -25,7 +25,7 @@ from .peers import Original
 from .program import Program, Progress, settings, turns
 from .tables import Aim, Result, Table
 
-PID = 1
+PID, PERSON = 1, "1"
 COLUMN = "a read"
 READ = "HGETALL by redis-py"
 GUIDE = "botvisor, from Redis"
@@ -61,7 +61,7 @@ async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table
         guide = await stack.enter_async_context(open_guide(folder / "guide", server.url))
         its = load_settings(settings(folder / "bot", server.url))
         bot = await stack.enter_async_context(open_bot(room_url=ROOM, bot_id="bench", settings=its))
-        await bot.identities.write(str(PID), DATA)
+        await bot.identities.write(PERSON, DATA)
         kept = {"1": dict(DATA)}
 
         async def from_dict() -> dict[str, str]:
@@ -70,7 +70,7 @@ async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table
         reads: dict[str, Callable[[], Awaitable[object]]] = {
             READ: lambda: original.read_identity(PID),
             GUIDE: lambda: guide.read_identity(PID),
-            CACHED: lambda: bot.identities.read(str(PID)),
+            CACHED: lambda: bot.identities.read(PERSON),
             PLAIN: from_dict,
         }
         progress = Progress("cached_reads", options.rounds * len(reads))
