@@ -118,3 +118,8 @@ def test_the_commands_that_show_a_bot_are_safe_in_a_shell():
     assert len({look.command for look in looks}) == len(looks)
     files = list(bot_keys.in_files(Settings(), "a:b"))
     assert any("admin-a%3Ab-" in look.command for look in files)
+
+
+def test_redis_cli_follows_a_cluster_to_the_node_that_has_a_key():
+    program = bot_keys.redis_cli(host="one", port=1, path=None, db=0, tls=False, user=None, cluster=True)
+    assert program == "redis-cli -h one -p 1 -c"

@@ -205,6 +205,7 @@ async def test_a_cluster_tells_its_facts(world):
     assert facts["info"]["cluster_enabled"] == "1"
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_many_batches_at_once_keep_each_queues_order(world):
     queues = [Queue("bot", str(number)) for number in range(10)]
     async with anyio.create_task_group() as group:

@@ -66,9 +66,13 @@ def in_files(settings: Settings, bot_id: str) -> Iterator[Look]:
     yield Look("what was given up", f"ls -l {_quoted(messages / wire.DEAD_DIR / wire.encode_id(bot_id))}.*")
 
 
-def redis_cli(*, host: str, port: int, path: str | None, db: int, tls: bool, user: str | None) -> str:
-    """Return how redis-cli reaches a server; the password is for REDISCLI_AUTH."""
+def redis_cli(
+    *, host: str, port: int, path: str | None, db: int, tls: bool, user: str | None, cluster: bool = False
+) -> str:
+    """Return how redis-cli reaches a server, or all of a cluster; the password is for REDISCLI_AUTH."""
     words = ["redis-cli", *(["-s", path] if path is not None else ["-h", host, "-p", str(port)])]
+    if cluster:
+        words.append("-c")
     if db:
         words += ["-n", str(db)]
     if tls:

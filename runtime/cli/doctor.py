@@ -181,4 +181,5 @@ def _redis_cli(settings: Settings) -> str:
         db=endpoint.db,
         tls=endpoint.tls is not None,
         user=endpoint.login.username,
+        cluster=bool(endpoint.nodes),
     )
