@@ -1,12 +1,17 @@
 """The store's links to the nodes of a real Redis Cluster: slots move, and nodes are gone."""
 
 import anyio
+import pytest
 
 from botvisor.actors.backend.cluster_map import slot_of
+from botvisor.actors.backend.redis_connector import Connector
+from botvisor.actors.backend.redis_endpoint import endpoint_of
+from botvisor.actors.backend.redis_errors import LinkLost
+from botvisor.actors.backend.redis_notices import Notices
+from botvisor.config import Settings
 from botvisor.store import AcquireLease, Done, NextMessage, PushMessage
 
 from . import cluster_rig, redis_server, redis_world
-from .cluster_rig import beat
 from .redis_world import ONE, QUEUE, Q
 
 world = cluster_rig.world
@@ -76,14 +81,18 @@ async def test_any_node_of_the_url_will_do_and_the_others_are_learned(world):
         await store.aclose()
 
 
-async def test_a_new_link_has_the_old_ones_killed_on_each_node(world):
-    await world.ask(beat("bot"))
-    old = {node: fence.client_id for node, fence in world.store.link.fences.items()}
-    for link in world.store.link.links:
-        link.broken = True  # as after an error: the server has not noticed yet
-    await world.ask(beat("bot"))
-    for client in world.cluster.clients:
-        ids = {int(each["id"]) for each in client.client_list() if each["name"] == "botvisor"}
-        port = client.connection_pool.connection_kwargs["port"]
-        assert ids & {number for node, number in old.items() if node.port == port} == set()
-        assert len(ids) == 1
+async def test_new_links_have_the_old_ones_killed_on_each_node(world):
+    endpoint = endpoint_of(Settings(use_redis=True, redis_url=world.cluster.url))
+    notices = Notices(lambda _level, text: world.notices.append(text))
+    connector = Connector(endpoint, notices, connect_timeout_s=5, name="fenced")
+    old = await connector.connect()
+    connector.left(old)  # and it may still send something
+    new = await connector.connect()
+    assert len(new.links) == len(old.links) == cluster_rig.NODES
+    for link in old.links:
+        with pytest.raises(LinkLost):
+            await link.execute([("PING",)])
+    assert await new.look([("EXISTS", "a", "b", "c", "d")]) == [0]
+    for carrier in (old, new):
+        await carrier.link.aclose()
+    assert world.notices == []
