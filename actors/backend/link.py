@@ -74,7 +74,6 @@ class Link:
 
     def __init__(self, stream: ByteStream, address: str) -> None:
         self.address = address
-        self.broken = False
         self.server = Server()
         self.fence: Fence | None = None
         """What fences this link off, for the next `open`; None when the server does not tell its id."""
@@ -82,7 +81,13 @@ class Link:
         """Errors that the handshake lived with: no name, no id, no fence, no server time."""
         self._stream = stream
         self._pipeline = Pipeline(stream)
+        self._closed = False
         self._clock_offset_s = time.time() - time.monotonic()
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._closed or self._pipeline.failed
 
     @classmethod
     async def open(
@@ -146,7 +151,7 @@ class Link:
 
     async def aclose(self) -> None:
         """Close the connection, within a second, whatever its state."""
-        self.broken = True
+        self._closed = True
         with anyio.move_on_after(CLOSE_S, shield=True):
             try:
                 await self._stream.aclose()

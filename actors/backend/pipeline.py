@@ -40,8 +40,8 @@ class _Batch:
 class Pipeline:
     """Sends batches one after the other, and hands each its replies.
 
-    There is no task that reads: of those who wait, one reads for all. What is still owed to one who was
-    cancelled is passed over when it comes.
+    There is no task that reads: the stream pushes what comes, or of those who wait one reads for all. What is
+    still owed to one who was cancelled is passed over when it comes.
 
     Args:
         stream: a byte stream, connected.
@@ -51,11 +51,13 @@ class Pipeline:
         self.last_byte_at = self._busy_since = time.monotonic()
         self._stream = stream
         self._reader = hiredis.Reader(replyError=ErrorReply, notEnoughData=_NOTHING)
-        # Whoever sends is not to be overtaken; where sending never waits, nobody can be.
-        self._sending = None if isinstance(stream, AsyncioStream) else anyio.Lock(fast_acquire=True)
+        self._sending = anyio.Lock(fast_acquire=True)
         self._in_flight: deque[_Batch] = deque()
-        self._read_by: _Batch | None = None
-        self._error: BaseException | None = None
+        self._reading = False
+        self._error: Exception | None = None
+        self._pushing = stream if isinstance(stream, AsyncioStream) else None
+        if self._pushing is not None:
+            self._pushing.push(self._take_pushed, self.fail)
 
     @property
     def busy(self) -> bool:
@@ -84,16 +86,20 @@ class Pipeline:
             hiredis.HiredisError: when the stream broke, or brings what is none of the protocol; then it is
                 the same for all that are in flight.
         """
-        batch = await self._send(data, count, replies)
+        if self._pushing is not None:
+            batch = self._begin(count, replies)
+            self._write(self._pushing, data)
+        else:
+            batch = await self._send(data, count, replies)
         try:
             while batch.missing:
-                if self._read_by is None:
-                    await self._read(batch)
-                else:
+                if self._error is not None:
+                    raise self._error
+                if self._pushing is not None or self._reading:
                     batch.turn = new_arrival()
                     await batch.turn
-                if self._error is not None and batch.missing:
-                    raise self._error
+                else:
+                    await self._read(batch)
         except BaseException as error:
             if isinstance(error, Exception):
                 self.fail(error)
@@ -101,7 +107,7 @@ class Pipeline:
                 self._leave(batch)
             raise
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         """End whatever is in flight, with an error."""
         if self._error is None:
             self._error = error
@@ -113,34 +119,47 @@ class Pipeline:
         """Whether nothing more can be sent."""
         return self._error is not None
 
-    async def _send(self, data: bytes, count: int, replies: list[Any]) -> _Batch:
-        if self._sending is not None:
-            await self._sending.acquire()
+    def _begin(self, count: int, replies: list[Any]) -> _Batch:
+        if self._error is not None:
+            raise self._error
+        batch = _Batch(count, replies, time.monotonic())
+        if not self._in_flight:
+            self._busy_since = batch.sent_at
+        self._in_flight.append(batch)
+        return batch
+
+    def _write(self, stream: AsyncioStream, data: bytes) -> None:
         try:
-            if self._error is not None:
-                raise self._error
-            batch = _Batch(count, replies, time.monotonic())
-            if not self._in_flight:
-                self._busy_since = batch.sent_at
-            self._in_flight.append(batch)
-            await self._stream.send(data)
-        except BaseException as error:
-            self.fail(error if isinstance(error, Exception) else anyio.BrokenResourceError())
+            stream.write(data)
+        except Exception as error:
+            self.fail(error)
             raise
-        finally:
-            if self._sending is not None:
-                self._sending.release()
+
+    async def _send(self, data: bytes, count: int, replies: list[Any]) -> _Batch:
+        async with self._sending:
+            batch = self._begin(count, replies)
+            try:
+                await self._stream.send(data)
+            except BaseException as error:
+                self.fail(error if isinstance(error, Exception) else anyio.BrokenResourceError())
+                raise
         return batch
 
     async def _read(self, batch: _Batch) -> None:
         """Read for all until a batch is whole."""
-        self._read_by = batch
+        self._reading = True
         try:
             while batch.missing and self._error is None:
                 self._take(await self._stream.receive(_CHUNK))
         finally:
-            self._read_by = None
+            self._reading = False
             self._pass_on()
+
+    def _take_pushed(self, chunk: bytes) -> None:
+        try:
+            self._take(chunk)
+        except hiredis.HiredisError as error:
+            self.fail(error)
 
     def _pass_on(self) -> None:
         """Let another one read, if one waits."""
@@ -173,7 +192,7 @@ class Pipeline:
         batch.wanted = False
         if sum(each.missing for each in self._in_flight if not each.wanted) > _OWED_LIMIT:
             self.fail(anyio.BrokenResourceError())
-        elif self._read_by is None:
+        elif self._pushing is None and not self._reading:
             self._pass_on()  # it may have been its turn
 
 

@@ -18,7 +18,7 @@ from botvisor.wire import MAX_MESSAGE_BYTES
 
 from .link import Link
 from .redis_errors import ErrorReply, LinkLost
-from .redis_stream import LOST, reason_of
+from .redis_stream import LOST, AsyncioStream, reason_of
 
 PING_EVERY_S = 1.0
 DEADLINE_S = 3.0
@@ -94,6 +94,8 @@ class BellLink(Link):
         async def read() -> None:
             await self._read(answered)
 
+        if isinstance(self._stream, AsyncioStream):
+            self._stream.pull()  # who is told may want a task round him
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._until_lost, read, group.cancel_scope)
