@@ -64,7 +64,8 @@ async def is_reset(client):
         try:
             await client.receive()
         except anyio.BrokenResourceError as error:
-            return isinstance(error.__cause__, ConnectionResetError)
+            # On asyncio anyio does not tell the cause before its version 4.13.
+            return isinstance(error.__cause__, (ConnectionResetError, type(None)))
         except anyio.EndOfStream:
             return False
 
