@@ -75,12 +75,13 @@ async def test_whichever_reply_to_the_inbox_is_lost_twins_without_ids_are_both_s
 async def test_a_claim_whose_reply_was_lost_is_found_in_flight(place, between):
     async with process(place.settings(port=between.port)) as fleet:
         bot = await fleet.start()
+        await fleet.client.send("ada", "first", wait=5)  # its claim at the start is over
         lost = between.drop_reply(NEXT)
         ring(place, "wait")
         with anyio.fail_after(5):
             await lost.wait()
         assert place.redis.hmget(PROC, "raw", "tries") == [b'{"message":"wait"}', b"1"]
-        await until_seen(bot, "wait")
+        await until_seen(bot, "first", "wait")
         assert place.redis.hget(PROC, "tries") == b"1"
         bot.reader.go_on.set()
         await until(lambda: not place.redis.exists(PROC), 10)
