@@ -43,10 +43,8 @@ class Cluster:
     """
 
     def __init__(self, servers):
-        import redis
-
         self.servers = servers
-        self.clients = [redis.Redis(port=server.port, protocol=2) for server in servers]
+        self.clients = [_client(server) for server in servers]
         self.ids = []
 
     async def found(self):
@@ -118,17 +116,17 @@ class Cluster:
 
     async def add_replica(self, folder, of):
         """Start a fourth server that follows a node. Returns it, with a client as `client`."""
-        import redis
-
         server = redis_server.RedisServer(redis_server.need(), folder, LINES)
         self.servers.append(server)
         await server.start()
-        client = redis.Redis(port=server.port, protocol=2)
+        client = _client(server)
         self.clients.append(client)
         client.cluster("MEET", "127.0.0.1", self.servers[of].port)
-        await until(lambda: len(client.cluster("NODES")) == NODES + 1, 20)
+        # They vote for nobody whom they do not know.
+        await until(lambda: all(len(each.cluster("NODES")) == NODES + 1 for each in self.clients), 20)
         client.cluster("REPLICATE", self.ids[of])
         await until(lambda: client.info("replication").get("master_link_status") == "up", 20)
+        await until(lambda: all(map(_knows_a_replica, self.clients)), 20)
 
     def end_move(self, key, to):
         """Let a slot be at its new node."""
@@ -146,6 +144,18 @@ class Cluster:
             client.close()
         for server in self.servers:
             server.close()
+
+
+def _knows_a_replica(client):
+    return any("slave" in node["flags"] for node in client.cluster("NODES").values())
+
+
+def _client(server):
+    import redis
+
+    # Or else it waits for seconds for a node that was killed, and our event loop with it.
+    at_once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+    return redis.Redis(port=server.port, protocol=2, retry=at_once)
 
 
 async def founded(program, folder):
