@@ -98,7 +98,7 @@ def test_any_text_is_a_stack_dump_or_none(text):
 
 NAMES = [
     *("admin-4711-a.json", "admin-4711-fwd.b.json", "ctl-4711-a.json", "room-24b9eef20713-a.json"),
-    *(".claim/4711/1.r.admin-4711-c.json", ".claim/4711/x", ".done/4711/00000000/0"),
+    *(".claim/4711/1.r.admin-4711-c.json", ".claim/4711/x", ".done/4711/1764000000000/0"),
     *(".done/a", f".dead/4711.{0:032x}.{0:032x}.json", ".bad/a"),
     *("4711.acks", "4711.lock", ".clock", "outbox/x/a.json", "outbox/x.lock"),
     *("../heartbeat/4711.json", "../heartbeat/4711.stack", f"../identity/{identity_path('r', 'p')}"),

@@ -63,35 +63,47 @@ def test_a_successor_goes_on_in_the_folder_that_is_not_full(spool):
     fill(receipts_of(spool), range(15))
     successor = receipts_of(spool)
     fill(successor, range(15, 21))
-    assert folders(successor) == ["00000000", "00000001", "00000002"]
+    assert len(folders(successor)) == 3
     assert set(successor.newest(LEASE)) == digests(range(10, 21))
 
 
-def test_whoever_begins_a_folder_deletes_what_is_too_old(spool):
+def test_whoever_writes_receipts_deletes_the_folders_that_are_too_old(spool):
+    old_ms = int((time.time() - DONE_TTL_S - 60) * 1000)
+    for number in range(3):
+        folder = spool.sub(".done").sub(LEASE).sub(f"{old_ms + number:013d}")
+        folder.write(id_digest(f"old{number}"), b"")
     receipts = receipts_of(spool)
-    fill(receipts, range(25))
-    for number in range(15):
-        path = f"{receipts.directory.path}/{LEASE}/{number // 10:08d}/{id_digest(f'm{number}')}"
-        age(path, DONE_TTL_S + 60)
-    fill(receipts, range(25, 31))
-    assert folders(receipts) == ["00000001", "00000002", "00000003"]
-    assert [number for number in range(31) if receipts.has(LEASE, f"m{number}")] == list(range(15, 31))
+    fill(receipts, range(1))
+    # The last one was filled until just now, for all that its name tells.
+    assert [number for number in range(3) if receipts.has(LEASE, f"old{number}")] == [2]
+    assert receipts.has(LEASE, "m0")
+
+
+def test_a_folder_stays_until_all_that_is_in_it_is_too_old(spool):
+    receipts, now_ms = receipts_of(spool), int(time.time() * 1000)
+    for age_s in (2 * DONE_TTL_S, DONE_TTL_S - 60, 30):
+        folder = receipts.directory.sub(LEASE).sub(f"{now_ms - age_s * 1000:013d}")
+        folder.write(id_digest(f"m{age_s}"), b"")
+    assert receipts.expire(LEASE, time.monotonic() + 10) == 0
+    assert len(folders(receipts)) == 3
 
 
 def test_what_is_left_when_the_time_is_over_is_deleted_the_next_time(spool):
     receipts = receipts_of(spool)
-    fill(receipts, range(25))
+    fill(receipts, range(15))
     for folder, _, names in os.walk(receipts.directory.path):
         for name in names:
             age(f"{folder}/{name}", DONE_TTL_S + 60)
-    assert receipts.expire(LEASE, time.monotonic() - 1) == 0
-    assert receipts.expire(LEASE, time.monotonic() + 10) == 25
+    assert receipts.expire_last(LEASE, time.monotonic() - 1) == 0
+    assert receipts.expire_last(LEASE, time.monotonic() + 10) == 5
+    assert len(folders(receipts)) == 1
+    assert receipts.expire_last(LEASE, time.monotonic() + 10) == 10
     assert not os.path.lexists(f"{receipts.directory.path}/{LEASE}")
 
 
 async def test_a_queue_that_handled_many_tells_its_successor_of_the_newest_alone(files):
     for folder in range(4):
-        path = files.admin / ".done" / LEASE / f"{folder:08d}"
+        path = files.admin / ".done" / LEASE / f"{folder:013d}"
         path.mkdir(mode=0o700, parents=True)
         for number in range(20):
             (path / id_digest(f"{folder}.{number}")).touch()
@@ -105,10 +117,12 @@ def test_a_queue_without_receipts_has_none(spool):
     receipts = receipts_of(spool)
     assert list(receipts.newest(LEASE)) == []
     assert not receipts.has(LEASE, "m0")
-    assert receipts.expire(LEASE, time.monotonic() + 1) == 0
+    assert (
+        receipts.expire(LEASE, time.monotonic() + 1) == receipts.expire_last(LEASE, time.monotonic() + 1) == 0
+    )
 
 
-@pytest.mark.parametrize("stray", ["x", "0000000", "000000000", "0000000a"])
+@pytest.mark.parametrize("stray", ["x", "123456789012", "12345678901234", "123456789012a"])
 def test_what_is_no_folder_of_ours_is_left_alone(spool, stray):
     receipts = receipts_of(spool)
     fill(receipts, range(3))

@@ -1,7 +1,7 @@
 """Receipts: the ids of the messages that were handled, an empty file for each.
 
-Each queue has a folder, in which its receipts fill one numbered folder after the other: so the newest are
-found without a look at the others, however many there are.
+Each queue has a folder, in which its receipts fill one folder after the other, named by when it was begun: so
+the newest are found, and the oldest are deleted, without a look at the others, however many there are.
 """
 
 # ruff: noqa: PTH106
@@ -9,6 +9,7 @@ found without a look at the others, however many there are.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import time
@@ -22,15 +23,15 @@ from .os_errors import os_errors
 from .steady_clock import SteadyClock
 
 PER_FOLDER = 10_000
-_FOLDER = re.compile(r"[0-9]{8}")
-_BUDGET_S = 0.25  # for what has expired, in a batch that begins a folder
+_FOLDER = re.compile(r"[0-9]{13}")
+_BUDGET_S = 0.05  # for what has expired, with each tenth of a folder that is written
 
 
 class Receipts:
     """The handled ids of a spool's queues.
 
-    Only who holds a queue's lease writes its receipts. Whoever begins a folder deletes what has expired, so a
-    queue has no more folders than its last two hours filled, and two.
+    Only who holds a queue's lease writes its receipts, and in step with that deletes whole folders that have
+    expired: a queue has no more of them than the lifetime of a receipt filled, and two.
 
     Args:
         spool: the spool's directory; the receipts are inside.
@@ -42,7 +43,7 @@ class Receipts:
         self.directory = spool.sub(DONE_DIR)
         self._clock = clock
         self._per_folder = per_folder
-        self._filling: dict[str, tuple[int, int]] = {}  # of a queue the newest folder, and how much is in it
+        self._filling: dict[str, tuple[int, int]] = {}  # of a queue: its newest folder, and how much is in it
 
     def has(self, lease: str, message_id: str) -> bool:
         """Return whether a queue's message was handled. Costs a look into each of the queue's folders."""
@@ -89,61 +90,74 @@ class Receipts:
         self._filling.pop(lease, None)
 
     def expire(self, lease: str, deadline: float) -> int:
-        """Delete the receipts of a queue that are too old, the oldest first, and folders that are empty then.
+        """Delete a queue's folders whose receipts are all too old.
 
         Args:
             lease: what the queue is named by in file names.
             deadline: when to leave the rest for the next time, by `time.monotonic`.
 
         Returns:
-            How many were deleted.
+            How many receipts were deleted.
         """
-        removed = 0
-        oldest_s = self._clock.oldest_s(DONE_TTL_S)
-        for folder in reversed(self._folders(lease)):
+        removed, oldest_ms = 0, self._clock.oldest_s(DONE_TTL_S) * 1000
+        begun = sorted(self._begun(lease))
+        for begun_ms, next_ms in itertools.pairwise(begun):
+            if next_ms >= oldest_ms:
+                break
+            folder = self._folder(lease, begun_ms)
+            for name in folder.names():
+                if time.monotonic() > deadline:
+                    return removed
+                removed += folder.remove(name)
+            _remove_empty(folder)
+        return removed
+
+    def expire_last(self, lease: str, deadline: float) -> int:
+        """Delete what is too old in a queue's newest folder, which nobody may fill any more; see `expire`."""
+        removed, oldest_s = 0, self._clock.oldest_s(DONE_TTL_S)
+        for folder in self._folders(lease)[:1]:
             for name in folder.names():
                 if time.monotonic() > deadline:
                     return removed
                 found = folder.stat(name)
                 if found is not None and found.st_mtime < oldest_s:
                     removed += folder.remove(name)
-            if not _remove_empty(folder):
-                return removed  # those after it are younger
+            _remove_empty(folder)
         _remove_empty(self.directory.sub(lease))
         return removed
 
     def _folder_to_fill(self, lease: str) -> Directory:
         if lease not in self._filling:
-            number = max(self._numbers(lease), default=0)
-            self._filling[lease] = number, len(self._folder(lease, number).names())
-        number, count = self._filling[lease]
+            newest_ms = max(self._begun(lease), default=_now_ms())
+            self._filling[lease] = newest_ms, len(self._folder(lease, newest_ms).names())
+        begun_ms, count = self._filling[lease]
         if count >= self._per_folder:
-            number += 1
-            self._filling[lease] = number, 0
-            with contextlib.suppress(StoreError):  # there is a next time
-                self.expire(lease, time.monotonic() + _BUDGET_S)
-        return self._folder(lease, number)
+            begun_ms = max(begun_ms + 1, _now_ms())  # whatever the clock is set to
+            self._filling[lease] = begun_ms, 0
+        return self._folder(lease, begun_ms)
 
     def _count(self, lease: str) -> None:
-        number, count = self._filling[lease]
-        self._filling[lease] = number, count + 1
+        begun_ms, count = self._filling[lease]
+        self._filling[lease] = begun_ms, count + 1
+        if count % max(1, self._per_folder // 10) == 0:
+            with contextlib.suppress(StoreError):  # there is a next time
+                self.expire(lease, time.monotonic() + _BUDGET_S)
 
     def _folders(self, lease: str) -> list[Directory]:
         """Return a queue's folders, the newest first."""
-        return [self._folder(lease, number) for number in sorted(self._numbers(lease), reverse=True)]
+        return [self._folder(lease, begun_ms) for begun_ms in sorted(self._begun(lease), reverse=True)]
 
-    def _numbers(self, lease: str) -> list[int]:
+    def _begun(self, lease: str) -> list[int]:
         return [int(name) for name in self.directory.sub(lease).names() if _FOLDER.fullmatch(name)]
 
-    def _folder(self, lease: str, number: int) -> Directory:
-        return self.directory.sub(lease).sub(f"{number:08d}")
+    def _folder(self, lease: str, begun_ms: int) -> Directory:
+        return self.directory.sub(lease).sub(f"{begun_ms:013d}")
 
 
-def _remove_empty(folder: Directory) -> bool:
-    try:
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _remove_empty(folder: Directory) -> None:
+    with contextlib.suppress(OSError):  # it is not empty
         os.rmdir(folder.path)
-    except FileNotFoundError:
-        return True
-    except OSError:  # it is not empty
-        return False
-    return True

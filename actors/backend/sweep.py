@@ -149,6 +149,7 @@ class Sweeper:
         for folder in folders:
             try:
                 removed += receipts.expire(folder.name, deadline)
+                removed += receipts.expire_last(folder.name, deadline)
             except StoreError as error:
                 self._error = self._error or error
             if time.monotonic() > deadline:
