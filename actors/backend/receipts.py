@@ -47,13 +47,10 @@ class Receipts:
 
     def has(self, lease: str, message_id: str) -> bool:
         """Return whether a queue's message was handled. Costs a look into each of the queue's folders."""
-        receipt, paths = id_digest(message_id), [folder.path for folder in self._folders(lease)]
-        with os_errors(self.directory.path):
-            for path in paths:
-                with contextlib.suppress(FileNotFoundError):
-                    os.lstat(f"{path}/{receipt}")
-                    return True
-        return False
+        receipt, queue = id_digest(message_id), self.directory.sub(lease)
+        newest_first = sorted(filter(_FOLDER.fullmatch, queue.names()), reverse=True)
+        with os_errors(queue.path):
+            return any(_is_there(f"{queue.path}/{folder}/{receipt}") for folder in newest_first)
 
     def newest(self, lease: str) -> Iterator[str]:
         """Yield what stands for the ids of a queue's messages that were handled last.
@@ -152,6 +149,14 @@ class Receipts:
 
     def _folder(self, lease: str, begun_ms: int) -> Directory:
         return self.directory.sub(lease).sub(f"{begun_ms:013d}")
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _now_ms() -> int:
