@@ -12,6 +12,7 @@ from botvisor.config import Settings
 from botvisor.store import AcquireLease, Done, NextMessage, PushMessage
 
 from . import cluster_rig, redis_server, redis_world
+from .cluster_rig import beat
 from .redis_world import ONE, QUEUE, Q
 
 world = cluster_rig.world
@@ -66,6 +67,21 @@ async def test_a_script_whose_keys_are_on_their_way_waits_until_they_have_come(w
         cluster.move_keys(Q, source, to)
         cluster.end_move(Q, to)
     assert claims[0].raw == b'{"id": "first"}'
+
+
+async def test_nodes_that_do_not_agree_are_not_ready(world):
+    cluster = world.cluster
+    source = cluster.owner(Q)
+    other, slot = (source + 1) % cluster_rig.NODES, slot_of(Q.encode())
+    cluster.clients[source].cluster("SETSLOT", slot, "NODE", cluster.ids[other])  # who knows nothing of it
+    try:
+        refused, good = await world.run(PushMessage(QUEUE, "m", b"{}"), beat("bot"))
+        assert refused.diagnosis.reason.startswith("TRYAGAIN it was sent from node to node: MOVED")
+        assert refused.diagnosis.worth_retrying
+        assert good is None
+    finally:
+        cluster.end_move(Q, source)
+    assert await world.run(PushMessage(QUEUE, "m", b"{}")) == ["redis"]
 
 
 async def test_any_node_of_the_url_will_do_and_the_others_are_learned(world):

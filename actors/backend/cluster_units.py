@@ -94,8 +94,11 @@ class Unit:
         return usable
 
     def give_up(self) -> None:
-        """Answer with what kept it from being carried out."""
-        self.replies = [self.error] * len(self.commands)
+        """Answer with what kept it from being carried out: the cluster is not ready for it."""
+        error = self.error or ErrorReply("TRYAGAIN")
+        if error.code != "TRYAGAIN":
+            error = ErrorReply(f"TRYAGAIN it was sent from node to node: {error}")
+        self.replies = [error] * len(self.commands)
 
 
 class Round:
