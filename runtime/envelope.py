@@ -160,12 +160,13 @@ class Envelope:
         generation: the one incarnation that may handle it; 0 lets any.
     """
 
-    __slots__ = ("deliveries", "fate", "generation", "message", "reply", "sent_at")
+    __slots__ = ("deliveries", "fate", "generation", "message", "number", "reply", "sent_at")
 
     def __init__(self, message: Any, reply: Answer | None, sent_at: float, generation: int = 0) -> None:
         self.message = message
         self.reply = reply
         self.sent_at = sent_at
         self.generation = generation
+        self.number = 0  # in the order the mailbox took them in
         self.deliveries = 0
         self.fate: Fate | None = None

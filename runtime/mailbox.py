@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter, deque
+from operator import attrgetter
 
 import anyio
 
@@ -54,6 +56,7 @@ class Mailbox:
         except anyio.WouldBlock:
             raise MailboxFull(self._actor) from None
         self._sent_at.append(envelope.sent_at)
+        envelope.number = self.taken_in
         self.taken_in += 1
         self.wake()
 
@@ -70,8 +73,8 @@ class Mailbox:
         return envelope
 
     def put_back(self, envelope: Envelope) -> None:
-        """Put a message that was being handled back at the head, for the next incarnation."""
-        self._returned.appendleft(envelope)
+        """Put a message that was being handled back to where it came from, for the next incarnation."""
+        bisect.insort(self._returned, envelope, key=attrgetter("number"))
 
     async def wait(self) -> None:
         """Wait until something may have come. May return early."""

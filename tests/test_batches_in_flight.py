@@ -70,6 +70,18 @@ async def test_a_crash_under_one_batch_hands_the_other_to_the_next_incarnation()
         assert supervisor.ledger.entries()[0].message == "ValueError"
 
 
+async def test_a_restart_under_two_batches_keeps_their_order():
+    async with running(Two) as (supervisor, cell, entries):
+        for message in (9.0, "b", 8.0, "d", "e"):
+            cell.ref.tell(message)
+        await anyio.sleep(1)
+        supervisor.restart("subject")
+        await anyio.sleep(2)
+        assert entries[3:] == ["start 2", [9.0, "b"], [8.0, "d"]]
+        await anyio.sleep(20)
+        assert cell.mailbox.fates == {Fate.REDELIVERED: 4, Fate.HANDLED: 1}
+
+
 async def test_a_stop_waits_for_all_batches():
     async with running(Two) as (supervisor, cell, entries):
         for message in (3.0, "b", 5.0, "d", "e"):
