@@ -5,7 +5,7 @@ import pytest
 
 from .. import cluster_rig
 from ..bot_rig import logged, until
-from ..redis_bots import BACK, LOST, process
+from ..redis_bots import BACK, LOST, process, takes_at_most
 
 world, own_world = cluster_rig.world, cluster_rig.own_world
 
@@ -98,6 +98,35 @@ async def test_a_node_is_killed_and_comes_back_and_the_bot_loses_nothing(world):
             assert (await fleet.client.receipt(held)).state == "handled"
     told = [line for line in lines if LOST in line or BACK in line]
     assert [LOST in line for line in told] == [True, False]
+
+
+async def test_a_node_that_hangs_is_found_though_the_others_answer(world):
+    cluster = world.cluster
+    for client in cluster.clients:
+        client.config_set("cluster-node-timeout", 60_000)  # the others take it for well
+    hung = cluster.servers[cluster.owner(Q)]
+    try:
+        with logged() as lines:
+            async with process(world.settings()) as fleet:
+                bot = await fleet.start()
+                other = await fleet.start(bot_id="bea", room_url="")
+                hung.pause()
+                async with takes_at_most(5):
+                    await fleet.until_on("file")
+                for target in (bot, other):
+                    sent = await fleet.client.send(target.bot.id, "meanwhile", wait=10)
+                    assert (sent.where.partition("@")[0], sent.state) == ("spool", "handled")
+                hung.resume()
+                await fleet.until_on("redis")
+                assert (await fleet.client.send("ada", "after", wait=10)).where == "redis"
+        assert [line for line in lines if LOST in line][0].endswith(
+            "no answer for 1.5 s - falling back to files"
+        )
+        assert bot.reader.texts == ["meanwhile", "after"]
+    finally:
+        hung.resume()
+        for client in cluster.clients:
+            client.config_set("cluster-node-timeout", 1000)
 
 
 async def test_a_node_that_is_killed_is_replaced_by_its_replica_and_the_bot_follows(own_world):
