@@ -119,9 +119,8 @@ async def test_a_node_that_hangs_is_found_though_the_others_answer(world):
                 hung.resume()
                 await fleet.until_on("redis")
                 assert (await fleet.client.send("ada", "after", wait=10)).where == "redis"
-        assert [line for line in lines if LOST in line][0].endswith(
-            "no answer for 1.5 s - falling back to files"
-        )
+        (told,) = [line for line in lines if LOST in line]
+        assert told.endswith("no answer for 1.5 s - falling back to files")
         assert bot.reader.texts == ["meanwhile", "after"]
     finally:
         hung.resume()
