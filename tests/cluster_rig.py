@@ -221,9 +221,22 @@ class ClusterWorld:
             raise answer
         return answer
 
+    def die(self):
+        """Let a process die for so long that its leases run out."""
+        for key in self.cluster.keys("admin:owner:*"):
+            self.cluster.at(key).delete(key)
+
     async def aclose(self):
         for store in self.stores:
             await store.aclose()
+
+
+async def world_on(name, folder):
+    """Return a `ClusterWorld` on the emptied cluster of a version."""
+    cluster = await running(name)
+    await cluster.well()
+    cluster.empty()
+    return ClusterWorld(cluster, folder)
 
 
 @pytest.fixture
@@ -244,9 +257,6 @@ async def own_world(tmp_path):
 @pytest.fixture
 async def world(request, tmp_path):
     """A `ClusterWorld` on an emptied cluster; parametrise it indirectly with a version's name."""
-    cluster = await running(getattr(request, "param", None))
-    await cluster.well()
-    cluster.empty()
-    made = ClusterWorld(cluster, tmp_path)
+    made = await world_on(getattr(request, "param", None), tmp_path)
     yield made
     await made.aclose()

@@ -18,6 +18,7 @@ from botvisor.store import (
 from botvisor.testing.memory import MemoryStore
 from botvisor.wire import LEASE_TTL_S
 
+from . import cluster_rig
 from .redis_world import VERSIONS, RedisWorld, server
 
 QUEUE = Queue("bot", "bot-1")
@@ -59,13 +60,15 @@ class FileWorld:
         self.store.close()
 
 
-@pytest.fixture(params=["memory", "files", *VERSIONS])
+@pytest.fixture(params=["memory", "files", *VERSIONS, "cluster"])
 async def world(request, tmp_path):
     match request.param:
         case "memory":
             world = MemoryWorld(tmp_path)
         case "files":
             world = FileWorld(tmp_path)
+        case "cluster":
+            world = await cluster_rig.world_on(None, tmp_path)
         case version:
             world = RedisWorld(await server(version))
     yield world

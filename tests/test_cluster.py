@@ -1,13 +1,16 @@
 """The store on a real Redis Cluster of three nodes."""
 
+import functools
 import json
 import time
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from msgspec import structs
 
+from botvisor.actors.backend import redis_aside
 from botvisor.actors.backend.redis_endpoint import endpoint_of
 from botvisor.actors.backend.redis_errors import Kind, RedisUnavailable
 from botvisor.config import load_settings
@@ -197,6 +200,13 @@ def test_the_variables_on_the_page_about_clusters_name_three_nodes():
     (code,) = [code for language, code in blocks(cluster_rig.PAGE) if language == "sh"]
     endpoint = endpoint_of(load_settings(variables(code)))
     assert (len(endpoint.nodes), endpoint.warnings) == (cluster_rig.NODES, ())
+
+
+async def test_what_is_written_beside_a_loop_that_stands_still_is_written(world):
+    endpoint = endpoint_of(world.settings())
+    write = functools.partial(redis_aside.write, endpoint, None, lambda: {"mode": "redis"}, [beat("bot")])
+    await anyio.to_thread.run_sync(write)
+    assert (await world.ask(ReadHeartbeat("bot"))).bot_id == "bot"
 
 
 async def test_a_cluster_tells_its_facts(world):
