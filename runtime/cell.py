@@ -15,6 +15,7 @@ from .group import Group, GroupRef
 from .mailbox import Mailbox
 from .ref import Ref
 from .restart import RestartType
+from .tasks import ChildGroup
 from .timers import Timers
 
 _BURST = 64  # messages between two checkpoints: without a cap a busy actor starves the others
@@ -126,9 +127,13 @@ class Cell:
             self.mailbox.put(Envelope(message, None, self._timers.now(), generation), own=True)
 
     async def _serve(self, actor: Actor) -> None:
+        beside = actor.in_flight - 1 if isinstance(actor, BatchActor) else 0
+        if not beside:
+            await self._serve_in_turn(actor)
+            return
         try:
-            async with anyio.create_task_group() as group:
-                for _ in range(actor.in_flight - 1 if isinstance(actor, BatchActor) else 0):
+            async with ChildGroup() as group:
+                for _ in range(beside):
                     group.start_soon(self._serve_in_turn, actor)
                 await self._serve_in_turn(actor)
         except BaseExceptionGroup as errors:

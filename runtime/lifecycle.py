@@ -226,8 +226,10 @@ class Lifecycle:
             self._call_out(record.name, record.on_end, record)
 
     def _bury(self, record: Record, letters: Sequence[Envelope]) -> None:
-        if letters:
-            self._tell(dead_letters(record.name, letters))
+        # What an actor told itself, such as the next tick, nobody misses.
+        missed = [letter for letter in letters if not letter.generation]
+        if missed:
+            self._tell(dead_letters(record.name, missed))
 
     def _tell(self, event: Event) -> None:
         self._call_out(event.child, self._emit, event)

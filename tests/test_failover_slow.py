@@ -67,3 +67,25 @@ async def test_a_server_that_is_back_empty_at_once_has_the_heartbeats_before_the
                 await anyio.sleep(0.01)
         assert rig.client().zscore("bots:alive", "4711")
         assert rig.store.state()["kept"] == 0
+
+
+async def test_a_link_that_breaks_under_two_batches_counts_once(servers, rigs, lines):
+    server = await servers()
+    async with open_proxy(server.port) as between:
+        rig = rigs(server, port=between.port)
+        await rig.run(LOOK)
+        between.blackhole()
+        answers = []
+
+        async def ask():
+            answers.append(await rig.run(LOOK))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            between.reset()
+            between.pass_on()
+        assert answers == [[None], [None]]
+        assert rig.mode == "redis"
+        assert of_level(lines, "INFO") == []

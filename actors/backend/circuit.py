@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +15,7 @@ from botvisor.logs import Log
 from botvisor.store import Command
 
 from .breaker import SILENCE_S, Breaker, BreakerState, Failure, failed, judge, recovered, succeeded
+from .complaints import Complaints
 from .fullness import Fullness
 from .link import Command as LinkCommand
 from .operations import Operations
@@ -30,7 +30,6 @@ DEADLINE_S = 2.0
 BACKOFF_MIN_S = 0.05
 BACKOFF_MAX_S = 0.5
 IDLE_S = 20.0  # looked at every 5 s, and 1.5 s of silence: that a link has died is known within 30 s
-COMPLAIN_AGAIN_S = 300.0  # after so long without it, a complaint is a new one
 
 _FILES_SHARE = 0.125  # of the deadline: what fails on Redis is to be carried out on the files yet
 _MARGIN_S = 0.05  # silence counts from the sending, a little after the timer was set
@@ -86,8 +85,9 @@ class Circuit:
         self._deadline_s = deadline_s
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
         # Batches in flight, and when they end at the latest.
+        self._lost: object | None = None  # the link whose loss was counted last
         self._running: dict[anyio.CancelScope, float] = {}
-        self._complaints: dict[str, float] = {}  # and when each was last due
+        self._complaints = Complaints(log, clock)
 
     @property
     def state(self) -> BreakerState:
@@ -145,6 +145,7 @@ class Circuit:
             deadline: when it ends at the latest, in seconds of `anyio.current_time`.
         """
         generation, now, began = self.breaker.generation, anyio.current_time(), time.perf_counter()
+        link = self._usable_link()
         latest = now + self._deadline_s if deadline is None else deadline
         answers: list[Any] | None = None
         scope = anyio.CancelScope(deadline=min(now + SILENCE_S + _MARGIN_S, latest))
@@ -158,7 +159,7 @@ class Circuit:
             answers = [RedisUnavailable(_SILENT)] * len(commands)
             self._count_failure(self._judge_time_out(now), _SILENT, generation)
         else:
-            self._count(answers, generation)
+            self._count(answers, generation, link)
             self.fullness.see(commands, answers)
         self.operations.add(commands, answers, time.perf_counter() - began)
         return answers
@@ -231,14 +232,14 @@ class Circuit:
         Raises:
             RedisUnavailable: when it did not answer.
         """
-        generation, now = self.breaker.generation, anyio.current_time()
+        generation, now, link = self.breaker.generation, anyio.current_time(), self._usable_link()
         with anyio.move_on_after(SILENCE_S + _MARGIN_S):
             try:
                 answer = await call()
             except RedisUnavailable as error:
-                self._count([error], generation)
+                self._count([error], generation, link)
                 raise
-            self._count([None], generation)
+            self._count([None], generation, link)
             return answer
         self._count_failure(self._judge_time_out(now), _SILENT, generation)
         raise RedisUnavailable(_SILENT)
@@ -249,18 +250,23 @@ class Circuit:
             return judge(timed_out=True, heard=False, quiet_s=ran_s)
         return judge(timed_out=True, heard=link.heard, quiet_s=min(ran_s, link.quiet_s()))
 
-    def _count(self, answers: Sequence[Any], generation: int) -> None:
+    def _usable_link(self) -> object | None:
+        link = self._redis.link
+        return link if link is not None and not link.broken else None
+
+    def _count(self, answers: Sequence[Any], generation: int, used: object | None) -> None:
         diagnoses = [answer.diagnosis for answer in unavailable(answers)]
         for diagnosis in diagnoses:
-            if diagnosis.remedy:
-                self._complain(diagnosis)
+            self._complaints.about(diagnosis)
         worst = next((each for each in diagnoses if each.failure is not None), None)
         if worst is None:  # also a server that is full has answered
             self._move(succeeded(self.breaker, generation=generation, now=self._clock()), None)
             return
         failure = worst.failure
         if failure is Failure.REFUSED:
-            link = self._redis.link
+            if used is not None and used is self._lost:
+                return  # several were on their way over one link: it broke once
+            link, self._lost = self._redis.link, used
             failure = judge(timed_out=False, heard=link is not None and link.heard, quiet_s=0.0)
         self._count_failure(failure, worst, generation)
 
@@ -286,14 +292,6 @@ class Circuit:
         self.stir()
         for call in self.on_change:
             call()
-
-    def _complain(self, diagnosis: Diagnosis) -> None:
-        """Say once what somebody must set right."""
-        now = self._clock()
-        last = self._complaints.get(diagnosis.remedy, -math.inf)
-        self._complaints[diagnosis.remedy] = now
-        if now - last > COMPLAIN_AGAIN_S:
-            self._log.error("client", f"Redis cannot be used: {diagnosis}")
 
     def _backoff_s(self, attempt: int) -> float:
         # Full jitter: callers that failed together must not come back together.
