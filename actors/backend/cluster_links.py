@@ -12,7 +12,7 @@ from botvisor.wire import ALIVE_KEY
 from .cluster_map import ClusterMap, Node, read_map, slot_of
 from .link import Fence, Link, Server
 from .redis_endpoint import Endpoint
-from .redis_errors import ErrorReply, LinkLost
+from .redis_errors import ErrorReply
 from .redis_scripts import Script
 
 _HOME = slot_of(ALIVE_KEY.encode())
@@ -129,11 +129,11 @@ class ClusterLinks:
         if (member := self._members.get(node)) is not None:
             return member
         async with self._opening:
-            if self._closed:
-                raise LinkLost(self.address, "the links were closed")
             if node not in self._members:
                 link = await self._open(node)
                 self._members[node] = Member(node, link)
+                if self._closed:  # meanwhile
+                    await link.aclose()
             return self._members[node]
 
     async def look_again(self, node: Node) -> None:

@@ -30,6 +30,7 @@ class Unit:
     Attributes:
         asks: whether a node is asked that is only about to get the slot.
         error: what kept the node from carrying it out; then it is to be sent again.
+        redirect: where to, if the node said so.
         replies: once it was carried out or refused.
     """
 
