@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from botvisor import liveness, zombies
 from botvisor.blocked import with_dumps
-from botvisor.cli import fleet, output, ps, summary, why
+from botvisor.cli import output, ps, why
 from botvisor.errors import MalformedMessage
+from botvisor.fleet import rows, summary, views
 from botvisor.heartbeat import from_json
 from botvisor.mending import Dump
-from botvisor.web import views
 
 from .anything import JSON, NUMBERS, WORDS, objects, tried
 
@@ -55,13 +55,13 @@ def test_whatever_a_heartbeat_says_operators_are_shown_something(fields):
     beat = from_json(json.dumps(fields).encode())
     dump = '(most recent call first):\n  File "/srv/bot.py", line 7 in <module>\n'
     (beat,) = with_dumps([beat], [Dump(beat.bot_id, dump, time.time())])
-    row = fleet.row_of(beat, 30)
+    row = rows.row_of(beat, 30)
     for wide in (False, True):
         assert ps._table([row], wide=wide)
     output.say_json([row])
     up_s = zombies.uptime_s(beat, 1.0, time.time())
     assert up_s is None or isinstance(up_s, float | int)
-    for status in fleet.STATUSES:
+    for status in rows.STATUSES:
         sighting = summary.Sighting(heartbeat=beat, status=status, age_s=liveness.age_s(beat), gone=None)
         assert summary.summary(sighting)
         assert isinstance(why._details(sighting), list)

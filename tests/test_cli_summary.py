@@ -2,7 +2,7 @@
 
 import pytest
 
-from botvisor.cli.summary import Sighting, ledger, since_s, summary, where
+from botvisor.fleet.summary import Sighting, ledger, since_s, summary, where
 from botvisor.heartbeat import Heartbeat
 from botvisor.store import QueuedMessage
 

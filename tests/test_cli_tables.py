@@ -2,9 +2,9 @@
 
 import pytest
 
-from botvisor.cli.fleet import Filters, note_of, row_of, rows_of
-from botvisor.cli.output import duration, printable
 from botvisor.cli.table import fit, table
+from botvisor.fleet.rows import Filters, note_of, row_of, rows_of
+from botvisor.fleet.words import duration, printable
 from botvisor.heartbeat import Heartbeat
 
 COLUMNS = ["BOT", "ROOM", "PID", "STATUS"]

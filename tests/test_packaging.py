@@ -85,9 +85,12 @@ def test_import_is_light():
     assert heavy & set(result.stdout.split()) == set()
 
 
-@pytest.mark.parametrize("name", ["watch", "board", "history", "sent", "views"])
-def test_what_top_shares_with_the_web_page_needs_nothing_of_its_extra(name):
-    program = f"import sys; sys.modules.update(starlette=None, uvicorn=None); import botvisor.web.{name}"
+FLEET = sorted(path.stem for path in (ROOT / "runtime" / "fleet").glob("[!_]*.py"))
+
+
+@pytest.mark.parametrize("name", FLEET)
+def test_what_commands_share_with_the_web_page_needs_nothing_of_its_extra(name):
+    program = f"import sys; sys.modules.update(starlette=None, uvicorn=None); import botvisor.fleet.{name}"
     result = python("-c", program)
     assert result.returncode == 0, result.stderr
 

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from botvisor.cli.summary import Sighting, summary
+from botvisor.fleet.summary import Sighting, summary
 from botvisor.testing import MemoryStore
 
 from .bot_rig import Reader, bot_on, until

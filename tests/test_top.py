@@ -5,7 +5,7 @@ import pytest
 
 from botvisor import Settings, open_bot, open_client
 from botvisor.cli.top_table import FleetTable
-from botvisor.web.watch import Watch
+from botvisor.fleet.watch import Watch
 
 from .bot_rig import Reader
 from .fleet import ROOM, in_memory, settings_in

@@ -4,14 +4,14 @@ import pytest
 
 from botvisor.cli import top_rows
 from botvisor.cli.top_rows import COLUMNS, GAP, View, bar, layout
-from botvisor.web.board import Sighting
-from botvisor.web.views import row_of
+from botvisor.fleet.board import Snapshot
+from botvisor.fleet.views import row_of
 
 from .top_rig import beat
 
 
 def sightings(*beats):
-    return [Sighting(each, row_of(each, 30.0), 0.0, 1) for each in beats]
+    return [Snapshot(each, row_of(each, 30.0), 0.0, 1) for each in beats]
 
 
 def ids(view, *beats):

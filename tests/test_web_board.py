@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from botvisor.fleet.board import Board
+from botvisor.fleet.history import COLUMNS, History, limit_for
 from botvisor.heartbeat import Heartbeat
-from botvisor.web.board import Board
-from botvisor.web.history import COLUMNS, History, limit_for
 
 
 def beat(bot_id, seq=1, at="2026-01-01T00:00:00.000+00:00"):

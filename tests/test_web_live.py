@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from botvisor import open_bot
+from botvisor.fleet.watch import Watch
 from botvisor.web.stream import Streams
-from botvisor.web.watch import Watch
 
 from .fleet import in_memory, settings_in
 from .web_rig import site, until_answer

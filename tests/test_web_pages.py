@@ -8,9 +8,10 @@ from importlib.resources import files
 import msgspec
 import pytest
 
+from botvisor.fleet import views
 from botvisor.heartbeat import Heartbeat
 from botvisor.store import Queue, QueuedMessage
-from botvisor.web import pages, views
+from botvisor.web import pages
 from botvisor.web.bot_page import bot_page
 from botvisor.web.markup import tag
 

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from botvisor.cli.top_app import TopApp
 from botvisor.errors import StoreUnavailable
+from botvisor.fleet.watch import Watch
 from botvisor.heartbeat import Heartbeat
-from botvisor.web.watch import Watch
 
 _SIGN = 12.2  # how wide a sign is
 # A piece of a line as textual's screenshots have it: where it begins, which line it is in, and the text.

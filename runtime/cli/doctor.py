@@ -19,6 +19,7 @@ from botvisor.actors.backend.files import FileStore
 from botvisor.client import open_client
 from botvisor.config import Settings
 from botvisor.errors import StoreError
+from botvisor.fleet.words import printable
 from botvisor.mending import ReadFacts
 from botvisor.store import Queue
 from botvisor.target import bot_only
@@ -27,7 +28,7 @@ from . import bot_keys, findings
 from .arguments import BOT_HELP, add_command
 from .bot_keys import Look
 from .findings import Finding
-from .output import complain, printable, say, say_json, width
+from .output import complain, say, say_json, width
 from .table import show
 
 _LIMIT_S = 15.0

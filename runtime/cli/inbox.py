@@ -13,13 +13,14 @@ from typing import Any
 from botvisor.client import Client, open_client
 from botvisor.config import Settings
 from botvisor.errors import StoreError
+from botvisor.fleet.letters import letter_of
+from botvisor.fleet.words import duration
 from botvisor.message_forms import known_by
 from botvisor.store import Queue, QueuedMessage
 from botvisor.wire import id_digest
 
 from .arguments import add_command
-from .letters import letter_of
-from .output import complain, duration, say, say_json, warn_if_away
+from .output import complain, say, say_json, warn_if_away
 from .table import show
 
 _EPILOG = """\

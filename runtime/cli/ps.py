@@ -7,10 +7,11 @@ from typing import Any
 
 from botvisor.client import open_client
 from botvisor.config import Settings
+from botvisor.fleet.rows import STATUSES, Filters, note_of, rows_of
+from botvisor.fleet.words import duration, lag
 
 from .arguments import add_command
-from .fleet import STATUSES, Filters, note_of, rows_of
-from .output import duration, lag, say, say_json, warn_if_away
+from .output import say, say_json, warn_if_away
 from .table import show
 
 _EPILOG = """\

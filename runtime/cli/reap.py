@@ -15,13 +15,14 @@ import anyio.to_thread
 from botvisor import liveness, process, zombies
 from botvisor.client import Client, open_client
 from botvisor.config import Settings
+from botvisor.fleet.rows import blocked_of
+from botvisor.fleet.words import duration
 from botvisor.heartbeat import Heartbeat
 from botvisor.pid_signal import Target
 from botvisor.zombies import Suspicion
 
 from .arguments import add_command, seconds
-from .fleet import blocked_of
-from .output import complain, duration, say, say_json, warn_if_away
+from .output import complain, say, say_json, warn_if_away
 from .table import show
 
 _EPILOG = """\

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from unicodedata import combining, east_asian_width
 
-from .output import is_pretty, printable, width
+from botvisor.fleet.words import printable
+
+from .output import is_pretty, width
 
 _GAP = "  "
 _LEAST = 6  # characters that are left of a cell that is cut

@@ -53,7 +53,7 @@ async def top(options: Namespace, settings: Settings) -> int:
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         complain("top needs what `pip install 'botvisor[ops]'` installs")
         return 1
-    from botvisor.web.watch import Watch
+    from botvisor.fleet.watch import Watch
 
     from .top_app import TopApp
 

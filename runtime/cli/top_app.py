@@ -12,7 +12,7 @@ from botvisor import liveness, wire
 from botvisor.client import Client
 from botvisor.control import Command
 from botvisor.errors import BotvisorError
-from botvisor.web.watch import Watch
+from botvisor.fleet.watch import Watch
 
 from .top_bot import BotScreen, receipt
 from .top_dialogs import Compose, Confirm, Draft

@@ -14,9 +14,9 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
-from botvisor.web.watch import Watch
+from botvisor.fleet.watch import Watch
+from botvisor.fleet.words import lag, printable
 
-from .output import lag, printable
 from .table import COLOURS
 from .top_footer import Footer
 from .top_rows import BAR_COLOURS, bar

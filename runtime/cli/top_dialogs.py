@@ -11,9 +11,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from botvisor.fleet.words import printable
 from botvisor.message_forms import Mode
-
-from .output import printable
 
 _CSS = """
 %(name)s { align: center middle; }

@@ -12,9 +12,9 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from botvisor.web.watch import Watch
+from botvisor.fleet.watch import Watch
+from botvisor.fleet.words import printable
 
-from .output import printable
 from .top_footer import Footer
 from .top_rows import View, about, count
 from .top_table import FleetTable

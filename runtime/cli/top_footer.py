@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from .output import printable
+from botvisor.fleet.words import printable
 
 _GAP = "   "
 

@@ -11,10 +11,9 @@ import msgspec
 from rich.cells import cell_len
 
 from botvisor import liveness
-from botvisor.web.board import Sighting
-from botvisor.web.views import figures_of
-
-from .output import duration, lag, printable
+from botvisor.fleet.board import Snapshot
+from botvisor.fleet.views import figures_of
+from botvisor.fleet.words import duration, lag, printable
 
 GAP = 2
 TREND = 12  # heartbeats
@@ -100,7 +99,7 @@ class View(msgspec.Struct, frozen=True):
         """Which way the column is sorted, for its title."""
         return "▼" if (self.by in _LARGEST_FIRST) != self.reverse else "▲"
 
-    def of(self, sightings: Iterable[Sighting]) -> list[Sighting]:
+    def of(self, sightings: Iterable[Snapshot]) -> list[Snapshot]:
         """Return the bots that are wanted, sorted; what is not known comes last, either way."""
         words = self.words.lower().split()
         rows = [each for each in sightings if self._wants(each.row, words)]
@@ -124,7 +123,7 @@ class View(msgspec.Struct, frozen=True):
         return all(word in searched for word in words)
 
 
-def layout(rows: Sequence[Sighting], width: int) -> list[tuple[Column, int]]:
+def layout(rows: Sequence[Snapshot], width: int) -> list[tuple[Column, int]]:
     """Return the columns that fit, and how wide each is.
 
     Args:
@@ -146,7 +145,7 @@ def layout(rows: Sequence[Sighting], width: int) -> list[tuple[Column, int]]:
     return found
 
 
-def cell(column: Column, sighting: Sighting) -> str:
+def cell(column: Column, sighting: Snapshot) -> str:
     """Return what a column shows of a bot."""
     match column.name:
         case "uptime_s" | "last_seen_s":
@@ -156,7 +155,7 @@ def cell(column: Column, sighting: Sighting) -> str:
     return _value(column, sighting)
 
 
-def lag_ms(sighting: Sighting) -> float | None:
+def lag_ms(sighting: Snapshot) -> float | None:
     """Return a bot's lag; that of a blocked one is for how long it has been so."""
     told = figures_of(sighting.heartbeat)[0]
     if told is None or sighting.row["status"] != "blocked":
@@ -171,7 +170,7 @@ def bar(value: float | None) -> str:
     return _BARS[sum(value >= limit for limit in _LAGS_MS)]
 
 
-def count(sightings: Iterable[Sighting]) -> str:
+def count(sightings: Iterable[Snapshot]) -> str:
     """Return how many bots there are, and how they are, the worst first."""
     found = Counter(each.row["status"] for each in sightings)
     ended = sum(found.pop(status, 0) for status in liveness.ENDED)
@@ -181,18 +180,18 @@ def count(sightings: Iterable[Sighting]) -> str:
     return f"{live}; {ended} ended" if ended else live
 
 
-def about(sighting: Sighting) -> str:
+def about(sighting: Snapshot) -> str:
     """Return what the columns may have no room for, in a line."""
     row = sighting.row
     process = f"{row['host'] or '?'}:{row['pid']:g}" if row["pid"] else row["host"]
     return printable("  ".join(filter(None, (row["bot_id"], process, row["room_url"], row["note"]))))
 
 
-def _noted(rows: Iterable[Sighting]) -> bool:
+def _noted(rows: Iterable[Snapshot]) -> bool:
     return any(each.row["note"] for each in rows)
 
 
-def _wanted(column: Column, rows: Iterable[Sighting]) -> int:
+def _wanted(column: Column, rows: Iterable[Snapshot]) -> int:
     """Return how wide a column would be if there were room for all."""
     if column.right:
         return column.most  # figures change: their columns are not to move each time
@@ -200,7 +199,7 @@ def _wanted(column: Column, rows: Iterable[Sighting]) -> int:
     return min(column.most, max(longest, len(column.title) + 1))
 
 
-def _value(column: Column, sighting: Sighting) -> str:
+def _value(column: Column, sighting: Snapshot) -> str:
     value = sighting.row[column.name]
     if column.name == "room_url":
         return printable(value.removeprefix("https://")) or "-"
@@ -209,7 +208,7 @@ def _value(column: Column, sighting: Sighting) -> str:
     return "-" if value in (None, "") else f"{value:g}" if isinstance(value, float) else printable(str(value))
 
 
-def _key(sighting: Sighting, title: str) -> Any:
+def _key(sighting: Snapshot, title: str) -> Any:
     name = next(column.name for column in COLUMNS if column.title == title)
     match title:
         case "STATUS":

@@ -15,9 +15,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from botvisor.web.board import Sighting
+from botvisor.fleet.board import Snapshot
+from botvisor.fleet.words import printable
 
-from .output import printable
 from .table import COLOURS
 from .top_rows import BAR_COLOURS, GAP, TREND, Column, View, bar, cell, layout
 
@@ -69,18 +69,18 @@ class FleetTable(ScrollView, can_focus=True):
     def __init__(self, lags: Callable[[str, int], Sequence[float | None]]) -> None:
         super().__init__()
         self._lags = lags
-        self._rows: Sequence[Sighting] = ()
+        self._rows: Sequence[Snapshot] = ()
         self._view = View()
         self._columns: list[tuple[Column, int]] = []
         self._cursor = 0
         self._empty = ""
 
     @property
-    def chosen(self) -> Sighting | None:
+    def chosen(self) -> Snapshot | None:
         """The bot that the cursor is on."""
         return self._rows[self._cursor] if self._rows else None
 
-    def show(self, rows: Sequence[Sighting], view: View, empty: str) -> None:
+    def show(self, rows: Sequence[Snapshot], view: View, empty: str) -> None:
         """Show these rows.
 
         Args:
@@ -153,7 +153,7 @@ class FleetTable(ScrollView, can_focus=True):
             found.append(Segment(_fitted(text, width, right=column.right) + _GAP, style))
         return found
 
-    def _line(self, sighting: Sighting, style: Style) -> list[Segment]:
+    def _line(self, sighting: Snapshot, style: Style) -> list[Segment]:
         if not sighting.fresh:
             style += Style(dim=True)
         found = []

@@ -12,11 +12,12 @@ import anyio
 from botvisor import liveness, process
 from botvisor.client import Client, open_client
 from botvisor.config import Settings
+from botvisor.fleet.summary import Sighting, ledger, since_s, summary, where
+from botvisor.fleet.words import printable
 from botvisor.heartbeat import Heartbeat
 
 from .arguments import BOT_HELP, add_command
-from .output import complain, paragraph, printable, say, say_json, warn_if_away
-from .summary import Sighting, ledger, since_s, summary, where
+from .output import complain, paragraph, say, say_json, warn_if_away
 
 _STACK_WAIT_S = 3.0
 _EPILOG = """\

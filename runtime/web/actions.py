@@ -11,10 +11,10 @@ from starlette.responses import Response
 from botvisor import wire
 from botvisor.client import Client
 from botvisor.errors import BotvisorError, MalformedMessage
+from botvisor.fleet.sent import Sent
 from botvisor.message_forms import Mode
 
 from .answers import answer, body_of, refusal
-from .sent import Sent
 
 _MESSAGE_BYTES = 2 * wire.MAX_MESSAGE_BYTES  # as JSON may need more for the same text
 _COMMAND_BYTES = 4_096

@@ -16,6 +16,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from botvisor.fleet.watch import Watch
+
 from . import pages
 from .access import SESSION_S, Access
 from .actions import Actions
@@ -23,7 +25,6 @@ from .answers import answer, body_of, refusal
 from .bot_page import bot_page
 from .guard import COOKIE, Guard
 from .stream import Streams
-from .watch import Watch
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _LOGIN_BYTES = 4_096

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from botvisor.cli.output import duration
+from botvisor.fleet.words import duration
 from botvisor.liveness import ENDED
 
 from .markup import Html, join, tag

@@ -13,12 +13,12 @@ import uvicorn
 from botvisor.client import open_client
 from botvisor.config import Secret, Settings
 from botvisor.errors import BotvisorError
+from botvisor.fleet.watch import EVERY_S, Watch
 
 from .access import Access
 from .actions import Actions
 from .app import new_app
 from .guard import is_loopback
-from .watch import EVERY_S, Watch
 
 _END_S = 3  # that open requests have when it is to stop
 

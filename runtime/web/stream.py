@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .watch import Watch
+from botvisor.fleet.watch import Watch
 
 STREAMS = 200  # open at once; each is a browser's page
 

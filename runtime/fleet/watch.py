@@ -18,7 +18,7 @@ from botvisor.heartbeat import Heartbeat
 from botvisor.store import Queue, QueuedMessage
 
 from . import views
-from .board import Board, Sighting
+from .board import Board, Snapshot
 from .history import History, limit_for
 from .sent import Sent
 
@@ -157,7 +157,7 @@ class Watch:
             "history": self._histories[bot_id].columns() if bot_id in self._histories else None,
         }
 
-    def _about(self, sighting: Sighting | None, messages: Sequence[QueuedMessage]) -> dict[str, Any]:
+    def _about(self, sighting: Snapshot | None, messages: Sequence[QueuedMessage]) -> dict[str, Any]:
         if sighting is None:
             return {"bot": None}
         row = sighting.shown()

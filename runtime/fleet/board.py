@@ -14,7 +14,7 @@ _GONE_LIMIT = 1_000
 _TICKING = frozenset({"last_seen_s", "uptime_s"})
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
     """A bot as it was last seen.
 
     Args:
@@ -45,7 +45,7 @@ class Board:
 
     def __init__(self) -> None:
         self.version = 1
-        self.bots: dict[str, Sighting] = {}
+        self.bots: dict[str, Snapshot] = {}
         self.away: str | None = None
         self.problem: str | None = None
         self._complete_at: float | None = None
@@ -92,7 +92,7 @@ class Board:
                 continue  # a file of an earlier outage
             same = old is not None and old.fresh and _lasting(row) == _lasting(old.row)
             version = old.version if old is not None and same else following
-            self.bots[bot_id] = Sighting(heartbeat, row, now, version)
+            self.bots[bot_id] = Snapshot(heartbeat, row, now, version)
             self._gone.pop(bot_id, None)
             changed = changed or not same
             if old is None or _beat(old.heartbeat) != _beat(heartbeat):

@@ -10,8 +10,8 @@ import msgspec
 from botvisor.heartbeat import Heartbeat, number
 from botvisor.store import QueuedMessage
 
-from .fleet import blocked_of
-from .output import duration
+from .rows import blocked_of
+from .words import duration
 
 _LAG_MS = 100.0  # from which it is worth a word
 _THROTTLED_S = 0.1

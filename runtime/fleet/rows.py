@@ -11,7 +11,7 @@ from botvisor import liveness
 from botvisor.heartbeat import Heartbeat, number
 from botvisor.room import canonical_room
 
-from .output import duration
+from .words import duration
 
 STATUSES = ("starting", "healthy", "degraded", "draining", "blocked", "stopped", "lost")
 _BACKENDS = ("redis", "file", "memory")

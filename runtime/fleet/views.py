@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from botvisor import liveness, process
-from botvisor.cli import fleet, letters, summary
-from botvisor.cli.output import duration, printable
 from botvisor.heartbeat import Heartbeat, number
 from botvisor.store import Queue, QueuedMessage
+
+from . import letters, rows, summary
+from .words import duration, printable
 
 MESSAGES = 100  # of a bot that are shown
 _PEOPLE = 20
@@ -33,7 +34,7 @@ def row_of(heartbeat: Heartbeat, stale_s: float) -> dict[str, Any]:
     if up_s is not None and age_s is not None and status not in liveness.ENDED:
         up_s += age_s
     try:
-        note = fleet.note_of(fleet.row_of(heartbeat, stale_s))
+        note = rows.note_of(rows.row_of(heartbeat, stale_s))
     except _UNREADABLE:
         note = ""
     return {

@@ -1,0 +1,1 @@
+"""What operators are shown of a fleet, be it by a command, by `top` or on the web."""
