@@ -39,6 +39,11 @@ def typing() -> bool:
     return ran("-m", "mypy", "--strict", "tests/typing") and ran("-m", "mypy", "--strict", "scripts/soaking")
 
 
+def public() -> bool:
+    """Every public name has types that are written, for a type checker that is not mypy."""
+    return ran(str(ROOT / "scripts" / "check_public_types.py"))
+
+
 def layers() -> bool:
     """Imports go one way: the contracts are in pyproject.toml."""
     return ran(str(BIN / "lint-imports"), "--no-logo")
@@ -70,7 +75,7 @@ def wheel() -> bool:
 
 
 STEPS: dict[str, Callable[[], bool]] = {
-    step.__name__: step for step in (lint, format, types, typing, layers, length, site, wheel)
+    step.__name__: step for step in (lint, format, types, typing, public, layers, length, site, wheel)
 }
 
 
@@ -102,8 +107,10 @@ def main() -> int:
 
 def ran(*arguments: str) -> bool:
     """Run a Python program at the root, show what it said with the repository's own paths."""
+    # A program of ours imports what is beside it; the root is on no path.
+    safe = ["-P"] if arguments[0] == "-m" else []
     result = subprocess.run(
-        [sys.executable, "-P", *arguments],
+        [sys.executable, *safe, *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
