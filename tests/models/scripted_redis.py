@@ -13,6 +13,7 @@ ERRORS = {
     "is a replica": (ErrorReply("READONLY You can't write against a read only replica."), Failure.TRIPPED),
     "wants a password": (ErrorReply("NOAUTH Authentication required."), Failure.DENIED),
 }
+BREAKS = [mode for mode, (error, _) in ERRORS.items() if isinstance(error, LinkLost)]
 FULL = ErrorReply("OOM command not allowed when used memory > 'maxmemory'.")
 MODES = ["serves", *ERRORS, "is full", "is silent", "trickles", "trickles for ever"]
 
@@ -61,6 +62,7 @@ class ScriptedRedis:
         self.model = model
         self.clock = clock
         self.link = None
+        self.lost = None  # the link that was lost last
         self.batches = 0
         self.probes = False
         self.strays = 0  # batches that began while the breaker was open
@@ -68,7 +70,9 @@ class ScriptedRedis:
         self._turn = anyio.Lock()
 
     async def execute(self, commands):
-        changes = self.model.changes
+        changes, used = self.model.changes, self.link
+        if used is not None and used.broken:
+            used = None
         self.strays += self.model.state == "open" and not self.probes
         outcome = "silent"
         try:
@@ -83,6 +87,10 @@ class ScriptedRedis:
                 outcome = Failure.SILENT if quiet_s >= 1.5 else None
                 if link is not None and not link.sent:
                     link.broken = True
+            elif self.mode in BREAKS:
+                if used is not None and used is self.lost:
+                    changes = None  # it broke once, however many were on their way
+                self.lost = used
             if changes == self.model.changes:
                 if outcome == "good":
                     self.model.succeeds(self.clock())
