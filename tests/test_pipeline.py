@@ -97,3 +97,19 @@ async def test_after_a_cancelled_batch_the_next_gets_its_own_replies(servers):
         assert scope.cancelled_caught
         await other.execute([("RPUSH", "nothing", "late")])
         assert await link.execute([("ECHO", "fresh")]) == [b"fresh"]
+
+
+async def test_on_asyncio_an_idle_link_is_known_to_be_lost_before_anything_is_sent(
+    servers, anyio_backend_name
+):
+    if anyio_backend_name == "trio":
+        pytest.skip("trio's streams tell nothing unasked")
+    server = await servers()
+    async with opened(server) as link:
+        assert not link.broken
+        server.kill()
+        with anyio.fail_after(5):
+            while not link.broken:
+                await anyio.sleep(0.001)
+        with pytest.raises(LinkLost, match="is broken"):
+            await link.execute([PING])
