@@ -53,6 +53,7 @@ def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
     from botvisor.actors.backend.redis import RedisStore
     from botvisor.actors.backend.redis_doorbell import RedisDoorbell
     from botvisor.actors.backend.redis_endpoint import endpoint_of
+    from botvisor.actors.backend.sentinel_watch import SentinelWatch
 
     log = Log("redis")
     notify = functools.partial(_tell, log)
@@ -71,6 +72,8 @@ def on_redis(settings: Settings, *, tend_every_s: float = EVERY_S) -> Storage:
     )
     doorbell: Doorbell = bell
     children: dict[str, Run] = {"failover": store.run, "redis-doorbell": bell.run}
+    if endpoint.sentinels is not None:
+        children["sentinels"] = SentinelWatch(endpoint, redis, notify).run
     if files is not None:
         spool_bell = SpoolDoorbell(files.spool)
         doorbell, children["doorbell"] = BothDoorbells(bell, spool_bell), spool_bell.run

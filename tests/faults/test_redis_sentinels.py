@@ -69,6 +69,26 @@ async def test_a_killed_primary_is_replaced_and_the_bot_follows_and_loses_nothin
         assert ours(new) == {"botvisor", "botvisor-bell"}
 
 
+async def test_a_primary_that_is_replaced_though_it_is_well_is_left_at_once(watched):
+    old, new = watched.places
+    with logged() as lines:
+        async with process(watched.settings()) as fleet:
+            bot = await fleet.start()
+            assert (await fleet.client.send("ada", "before", wait=10)).where == "redis"
+            watched.fail_over()
+            await until(lambda: "botvisor" in ours(new), 20)
+            # For some seconds more it would take what it then forgets.
+            assert old.redis.info("replication")["role"] == "master"
+            assert "botvisor" not in ours(old)
+            assert (await fleet.client.send("ada", "after", wait=10)).where == "redis"
+            assert (await fleet.client.send("bea", "for later")).where == "redis"
+            assert new.redis.llen("admin:queue:bea") == 1
+            assert bot.reader.texts == ["before", "after"]
+            assert {beat.bot_id for beat in await fleet.client.heartbeats()} == {"ada"}
+    assert any("The Sentinels name " in line for line in lines)
+    assert [line for line in lines if line.startswith("ERROR")] == []
+
+
 async def test_a_primary_that_was_made_a_replica_is_left_for_the_new_one(watched):
     old, new = watched.places
     async with process(watched.settings()) as fleet:
