@@ -15,7 +15,7 @@ PAGE = "docs/how-to/sentinel.md"
 SERVICE = "calls"
 SENTINELS = 3
 SERVER, SENTINEL, NO_REPLICA = [code for language, code in blocks(PAGE) if language == "conf"]
-DOWN_AFTER_MS = 500
+DOWN_AFTER_MS = 1000
 
 
 class Watched:
