@@ -3,6 +3,7 @@
 import functools
 import json
 import time
+from collections import Counter
 
 import anyio
 import anyio.lowlevel
@@ -88,6 +89,23 @@ async def test_many_queues_heartbeats_and_identities_are_spread_over_the_nodes_i
     found = await world.ask(ListIdentities(ROOM))
     assert sorted(each.participant_id for each in found) == sorted(f"p{n}" for n in range(30))
     assert (await world.ask(ReadIdentity(ROOM, "p3"))).participant_id == "p3"
+
+
+async def test_what_a_command_does_in_one_slot_is_one_transaction(world):
+    await world.store.ping()
+    for client in world.cluster.clients:
+        client.config_resetstat()
+    await world.run(
+        beat("bot"), PushMessage(QUEUE, "m", b"{}"), ReadHeartbeat("bot"), ReadIdentity(ROOM, "ann")
+    )
+    calls = Counter()
+    for client in world.cluster.clients:
+        stats = client.info("commandstats")
+        calls.update({name: each["calls"] for name, each in stats.items() if name != "cmdstat_info"})
+    # The heartbeat, its place in the index of the fleet, and the message with its bell.
+    assert (calls["cmdstat_multi"], calls["cmdstat_exec"]) == (3, 3)
+    assert calls["cmdstat_expire"] == 3
+    assert (calls["cmdstat_set"], calls["cmdstat_publish"]) == (1, 1)
 
 
 @each_version
