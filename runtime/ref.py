@@ -28,7 +28,7 @@ class Ref(Generic[Message, Answer]):
     __slots__ = ("_mailbox", "_timers", "name")
 
     def __init__(self, name: str, mailbox: Mailbox, timers: Timers) -> None:
-        self.name = name
+        self.name: str = name
         self._mailbox = mailbox
         self._timers = timers
 

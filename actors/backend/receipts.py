@@ -24,6 +24,7 @@ from .steady_clock import SteadyClock
 
 PER_FOLDER = 10_000
 _FOLDER = re.compile(r"[0-9]{13}")
+_DIGEST_CHARS = len(id_digest(""))
 _BUDGET_S = 0.05  # for what has expired, with each tenth of a folder that is written
 
 
@@ -50,7 +51,9 @@ class Receipts:
         receipt, queue = id_digest(message_id), self.directory.sub(lease)
         newest_first = sorted(filter(_FOLDER.fullmatch, queue.names()), reverse=True)
         with os_errors(queue.path):
-            return any(_is_there(f"{queue.path}/{folder}/{receipt}") for folder in newest_first)
+            if any(_is_there(f"{queue.path}/{folder}/{receipt}") for folder in newest_first):
+                return True
+            return _is_there(f"{self.directory.path}/{lease}.{receipt}")  # see `_older`
 
     def newest(self, lease: str) -> Iterator[str]:
         """Yield what stands for the ids of a queue's messages that were handled last.
@@ -59,6 +62,7 @@ class Receipts:
         """
         for folder in self._folders(lease)[:2]:
             yield from folder.names()
+        yield from self._older(lease)
 
     def take(self, lease: str, message_id: str, source: Directory, name: str) -> bool:
         """Turn a message's file into its receipt: in one step it leaves its queue and its id is recorded.
@@ -122,6 +126,16 @@ class Receipts:
             _remove_empty(folder)
         _remove_empty(self.directory.sub(lease))
         return removed
+
+    def _older(self, lease: str) -> Iterator[str]:
+        """Yield what versions from before 2026-11-30 wrote, all in one folder: ``LEASE.DIGEST``.
+
+        It expires, by the sweep, within two hours of the last such process.
+        """
+        for name in self.directory.names():
+            key, _, receipt = name.rpartition(".")
+            if key == lease and len(receipt) == _DIGEST_CHARS:
+                yield receipt
 
     def _folder_to_fill(self, lease: str) -> Directory:
         if lease not in self._filling:
