@@ -36,16 +36,18 @@ _running = {}
 
 
 class Cluster:
-    """Three nodes that share the slots.
+    """Three nodes that share the slots."""
 
-    Args:
-        servers: their servers.
-    """
-
-    def __init__(self, servers):
-        self.servers = servers
-        self.clients = [_client(server) for server in servers]
+    def __init__(self):
+        self.servers = []
+        self.clients = []
         self.ids = []
+
+    def add(self, server):
+        """Have one more node. Returns redis-py on it."""
+        self.servers.append(server)
+        self.clients.append(_client(server))
+        return self.clients[-1]
 
     async def found(self):
         """Make a cluster of them."""
@@ -115,12 +117,8 @@ class Cluster:
             )
 
     async def add_replica(self, folder, of):
-        """Start a fourth server that follows a node. Returns it, with a client as `client`."""
-        server = redis_server.RedisServer(redis_server.need(), folder, LINES)
-        self.servers.append(server)
-        await server.start()
-        client = _client(server)
-        self.clients.append(client)
+        """Have a fourth node, the last one, that follows another."""
+        client = self.add(await redis_server.start_server(redis_server.need(), folder, LINES))
         client.cluster("MEET", "127.0.0.1", self.servers[of].port)
         # They vote for nobody whom they do not know.
         await until(lambda: all(len(each.cluster("NODES")) == NODES + 1 for each in self.clients), 20)
@@ -160,11 +158,10 @@ def _client(server):
 
 async def founded(program, folder):
     """Return a new cluster of a program's servers; whoever calls this closes it."""
-    servers = [redis_server.RedisServer(program, folder / str(number), LINES) for number in range(NODES)]
-    cluster = Cluster(servers)
+    cluster = Cluster()
     try:
-        for server in servers:
-            await server.start()
+        for number in range(NODES):
+            cluster.add(await redis_server.start_server(program, folder / str(number), LINES))
         await cluster.found()
     except BaseException:
         cluster.close()
