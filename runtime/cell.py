@@ -177,6 +177,7 @@ class Cell:
 
     async def _deliver(self, actor: Actor, batch: list[Envelope]) -> None:
         self._in_hand.append(batch)
+        self.mailbox.in_hand += 1
         self.handling = _name_of(batch)
         try:
             answers = await self._handle(actor, batch)
@@ -190,6 +191,7 @@ class Cell:
             raise
         finally:
             self._in_hand.remove(batch)
+            self.mailbox.in_hand -= 1
         for envelope, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 fate = Fate.REJECTED

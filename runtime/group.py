@@ -15,6 +15,7 @@ from .tasks import on_trio
 from .timers import Timers
 
 _ROOM = 50
+_MANY = 16  # asks that are worth a batch beside the one that is being handled; fewer wait for it
 _OPEN_S = 0.01  # the deadline is that of the last who may have come: nobody waits longer than this for it
 
 
@@ -87,7 +88,8 @@ class GroupRef(Ref[Any, Any]):
     """The address of an actor that takes batches, and is asked much and by many.
 
     An ask joins the one that was sent just before and still waits in the mailbox, and goes by itself if there
-    is none. On trio nothing is gathered.
+    is none. While a batch is handled another is begun beside it for many, and few wait. On trio nothing is
+    gathered.
 
     Args:
         name: the actor's name.
@@ -126,13 +128,15 @@ class GroupRef(Ref[Any, Any]):
             or self._mailbox.closed
         ):
             group = Group(self.name, timeout, now + _OPEN_S)
-            self._mailbox.put(Envelope(group, group, now))
+            self._mailbox.put(Envelope(group, group, now), patient=True)
             self._timers.expire_at(group.open_until + timeout, group)
             self._group = group
         group.room -= 1
         group.messages.append(message)
         answer = self._new_answer()
         group.answers.append(answer)
+        if group.room == _ROOM - _MANY:
+            self._mailbox.wake()
         return answer
 
     async def ask_all(self, messages: Sequence[Any], *, timeout: float) -> list[Any]:

@@ -25,6 +25,7 @@ class Mailbox:
 
     Attributes:
         closed: it takes no more messages in, but for the actor's own.
+        in_hand: how many batches are being handled; who handles one looks here again when he is done.
     """
 
     def __init__(self, actor: str, capacity: int) -> None:
@@ -34,16 +35,18 @@ class Mailbox:
         self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
         self._arrivals: deque[Arrival] = deque()  # of readers that wait
         self.closed = False
+        self.in_hand = 0
         self._disposed = False
         self.taken_in = 0
         self.fates: Counter[Fate] = Counter()
 
-    def put(self, envelope: Envelope, *, own: bool = False) -> None:
+    def put(self, envelope: Envelope, *, own: bool = False, patient: bool = False) -> None:
         """Take a message in. Never blocks.
 
         Args:
             envelope: the message.
             own: the actor itself sends it, which it may while the mailbox is closed to others.
+            patient: it can wait for a batch that is being handled, and is not to begin one beside it.
 
         Raises:
             ActorStopped: when the actor is stopped or parked.
@@ -58,7 +61,8 @@ class Mailbox:
         self._sent_at.append(envelope.sent_at)
         envelope.number = self.taken_in
         self.taken_in += 1
-        self.wake()
+        if not (patient and self.in_hand):
+            self.wake()
 
     def take(self) -> Envelope | None:
         """Take the next message out, or return None when none waits."""

@@ -28,8 +28,9 @@ class Till(BatchActor):
 
     batch_limit = 50
 
-    def __init__(self, seen):
+    def __init__(self, seen, in_flight):
         self.seen = seen
+        self.in_flight = in_flight
 
     async def handle_batch(self, messages):
         self.seen.append(list(messages))
@@ -71,10 +72,10 @@ class Asks:
 
 
 @asynccontextmanager
-async def running(*, capacity=100):
+async def running(*, capacity=100, in_flight=1):
     """Run a till; yields its supervisor, its cell, what came in which batch, and asks."""
     supervisor, seen = Supervisor(), []
-    cell = Cell("till", lambda: Till(seen), supervisor.timers, capacity=capacity, gathers=True)
+    cell = Cell("till", lambda: Till(seen, in_flight), supervisor.timers, capacity=capacity, gathers=True)
     async with anyio.create_task_group() as group:
         await group.start(supervisor.run)
         try:
@@ -107,6 +108,26 @@ async def test_what_is_asked_while_the_actor_is_busy_is_the_next_batch():
         await anyio.sleep(2)
         assert seen == [["a"], ["b", "c", "d"]] or tasks.on_trio()
         assert asks.ends == {"a": ("a", 1), "b": ("b", 2), "c": ("c", 2), "d": ("d", 2)}
+
+
+async def test_few_asks_wait_for_the_batch_that_is_handled_and_many_are_a_batch_beside_it():
+    async with running(in_flight=2) as (_, _, seen, asks):
+        asks.begin("a")
+        await anyio.sleep(0.5)
+        asks.begin(*range(15))
+        await idle()
+        assert seen == [["a"]] or tasks.on_trio()
+        asks.begin(15)
+        await idle()
+        assert [sorted(batch, key=str) for batch in seen[1:]] == [
+            sorted(range(16), key=str)
+        ] or tasks.on_trio()
+        asks.begin("b")
+        await anyio.sleep(2)
+        assert asks.ends["a"] == ("a", 1)
+        assert asks.ends[7][1] == 1.5
+        # On trio nothing is gathered: whatever comes while there is room for a batch is one.
+        assert asks.ends["b"] == ("b", 2) or tasks.on_trio()
 
 
 async def test_a_refused_ask_fails_alone():
