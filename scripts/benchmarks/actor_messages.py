@@ -269,7 +269,7 @@ async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table
 
 
 def main() -> None:
-    program = Program("actor_messages", __doc__, rounds=(9, 3))
+    program = Program("actor_messages", __doc__, rounds=(9, 2))
     program.parser.add_argument("--seconds", type=float, help="of each measurement in a round")
     program.run(measure)
 

@@ -202,7 +202,7 @@ async def one(its: Restarting) -> float:
 
 
 def main() -> None:
-    program = Program("actor_restarts", __doc__, rounds=(7, 3))
+    program = Program("actor_restarts", __doc__, rounds=(7, 2))
     program.parser.add_argument("--times", type=int, help="restarts of a round")
     program.run(measure)
 

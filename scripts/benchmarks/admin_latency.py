@@ -148,7 +148,7 @@ async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table
 
 
 def main() -> None:
-    program = Program("admin_latency", __doc__, rounds=(7, 3))
+    program = Program("admin_latency", __doc__, rounds=(7, 2))
     program.parser.add_argument("--bots", type=int, help="in the process of many; 1000, or 100 with --quick")
     program.parser.add_argument("--times", type=int, help="messages of a round")
     program.parser.add_argument("--seed", type=int, default=1, help="of the moments at which they are sent")

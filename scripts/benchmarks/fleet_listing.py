@@ -147,7 +147,7 @@ def main() -> None:
     if sys.argv[1:2] == [BE_THE_FLEET]:
         anyio.run(live, int(sys.argv[2]))
         return
-    program = Program("fleet_listing", __doc__, rounds=(15, 3))
+    program = Program("fleet_listing", __doc__, rounds=(15, 2))
     program.parser.add_argument("--bots", type=int, help="how many; 1000, or 100 with --quick")
     program.run(run)
 

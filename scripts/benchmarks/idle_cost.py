@@ -30,7 +30,7 @@ def commands(server: RedisServer) -> int:
 
 
 async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table]:
-    seconds = options.seconds or (10.0 if options.quick else 60.0)
+    seconds = options.seconds or (4.0 if options.quick else 60.0)
     cpu = Table(title="An idle bot", unit="% of a core", baseline=ORIGINAL, digits=3)
     asked = Table(title="An idle bot", unit="Redis commands per minute", baseline=ORIGINAL)
     memory = Table(title="An idle bot: memory beyond that of its imports", unit="KiB", baseline=ORIGINAL)

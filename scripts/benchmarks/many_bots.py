@@ -23,7 +23,7 @@ NAMES = (ORIGINAL, OURS, OURS_ON_FILES)
 
 async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table]:
     counts = options.bots or ([100] if options.quick else [1000, 10_000])
-    seconds = options.seconds or (3.0 if options.quick else 30.0)
+    seconds = options.seconds or (2.0 if options.quick else 30.0)
     cpu = Table(title="Idle bots in one process", unit="% of a core", baseline=ORIGINAL, digits=1)
     memory = Table(title="Idle bots in one process: memory", unit="KiB each", baseline=ORIGINAL, digits=1)
     start = Table(title="Starting bots in one process", unit="ms each", baseline="", digits=2)

@@ -135,7 +135,7 @@ def main() -> None:
     program.parser.add_argument("--seconds", type=float, help="a round's length")
 
     def ready(options: argparse.Namespace) -> argparse.Namespace:
-        options.seconds = options.seconds or (0.5 if options.quick else 3.0)
+        options.seconds = options.seconds or (0.3 if options.quick else 3.0)
         return options
 
     program.run(lambda options, result: measure(ready(options), result))

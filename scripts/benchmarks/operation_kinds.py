@@ -22,7 +22,7 @@ NAMES = (ORIGINAL, PIPELINES, GLIDE_BATCH, LIMIT, SAME_LIMIT, OURS)
 
 
 async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table]:
-    seconds = options.seconds or (0.1 if options.quick else 0.7)
+    seconds = options.seconds or (0.05 if options.quick else 0.7)
     table = Table(
         title=f"One kind of operation, {options.callers:,} callers", unit="operations/s", baseline=ORIGINAL
     )

@@ -139,7 +139,7 @@ async def many(work: Callable[[int], Coroutine[Any, Any, None]], count: int, tog
 
 
 async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table]:
-    seconds = options.seconds or (3.0 if options.quick else 60.0)
+    seconds = options.seconds or (1.5 if options.quick else 60.0)
     alone, together, count = (3, 20, 200) if options.quick else (20, 1000, 5000)
     idle = Table(title="Idle bots on one Redis", unit="per second and bot", baseline="", digits=2)
     idle.note = f"over {seconds:g} s; a heartbeat every 10 s; what an empty server needs is taken off"

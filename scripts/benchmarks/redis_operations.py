@@ -66,7 +66,7 @@ async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table
 
 
 def main() -> None:
-    program = Program("redis_operations", __doc__, rounds=(9, 3))
+    program = Program("redis_operations", __doc__, rounds=(9, 2))
     parser = program.parser
     parser.add_argument("--callers", type=numbers, help="such as 1,100; 1,10,100,1000 by default")
     parser.add_argument("--seconds", type=float, help="a round's length")
