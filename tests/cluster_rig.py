@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import anyio
 import pytest
 
 from botvisor.actors.backend.cluster_map import SLOTS, slot_of
@@ -21,6 +20,7 @@ from botvisor.config import Settings
 from botvisor.store import WriteHeartbeat
 
 from . import redis_server
+from .asking import Asking
 from .bot_rig import until
 from .readme import blocks
 from .redis_bots import Place
@@ -185,7 +185,7 @@ def beat(bot_id):
     return WriteHeartbeat(bot_id, {**fields, "bot_id": bot_id.encode(), "instance": b"i"})
 
 
-class ClusterWorld:
+class ClusterWorld(Asking):
     """A cluster, stores on it, and the directories of one host."""
 
     def __init__(self, cluster, folder):
@@ -205,18 +205,6 @@ class ClusterWorld:
         place = Place(self.cluster.servers[0], self.folder)
         place.redis.close()
         return place.settings(url=url or self.cluster.url_of(0), **more)
-
-    async def run(self, *commands, store=None):
-        """Carry a batch out: return its results and errors."""
-        with anyio.fail_after(20):
-            return await (store or self.store).execute(commands)
-
-    async def ask(self, command, store=None):
-        """Carry one command out: return its result or raise its error."""
-        (answer,) = await self.run(command, store=store)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     def die(self):
         """Let a process die for so long that its leases run out."""

@@ -21,6 +21,8 @@ from botvisor.logs import Log
 from botvisor.process import own
 from botvisor.store import PushMessage, Queue, ReadHeartbeat, WriteHeartbeat, WriteIdentity
 
+from .asking import Asking
+
 ROOM = "https://example.test/room"
 QUEUE = Queue("bot", "4711")
 LIST = "admin:queue:4711"
@@ -52,7 +54,7 @@ def push(message_id="m", queue=QUEUE):
     return PushMessage(queue, message_id, raw)
 
 
-class FailoverRig:
+class FailoverRig(Asking):
     """A fail-over store of its own process, as it were; every rig of a test shares directories and server.
 
     Args:
@@ -76,16 +78,6 @@ class FailoverRig:
     @property
     def mode(self):
         return self.store.state()["mode"]
-
-    async def run(self, *commands):
-        with anyio.fail_after(20):
-            return await self.store.execute(commands)
-
-    async def ask(self, command):
-        (answer,) = await self.run(command)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     async def lose(self):
         """Ask until it keeps to the files."""

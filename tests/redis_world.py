@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import anyio
 import hiredis
 import pytest
 
@@ -20,6 +19,7 @@ from botvisor.process import own
 from botvisor.store import AcquireLease, NextMessage, PushMessage, Queue
 
 from . import redis_server
+from .asking import Asking
 
 VERSIONS = redis_server.versions()
 QUEUE = Queue("bot", "4711")
@@ -43,7 +43,7 @@ async def server(name):
     return _running[name]
 
 
-class RedisWorld:
+class RedisWorld(Asking):
     """A store on a server, and redis-py on the same server: a program that is not ours."""
 
     def __init__(self, server):
@@ -62,18 +62,6 @@ class RedisWorld:
         where = Endpoint(**{"host": "127.0.0.1", "port": self.server.port, **endpoint})
         self.stores.append(RedisStore(where, lambda level, text: self.notices.append((level, text))))
         return self.stores[-1]
-
-    async def run(self, *commands, store=None):
-        """Carry a batch out: return its results and errors."""
-        with anyio.fail_after(20):
-            return await (store or self.store).execute(commands)
-
-    async def ask(self, command, store=None):
-        """Carry one command out: return its result or raise its error."""
-        (answer,) = await self.run(command, store=store)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     async def push(self, raw, message_id="m", queue=QUEUE):
         return await self.ask(PushMessage(queue, message_id, raw))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -129,4 +130,4 @@ def test_what_is_no_folder_of_ours_is_left_alone(spool, stray):
     stranger = receipts.directory.sub(LEASE).sub(stray)
     stranger.ready()
     assert set(receipts.newest(LEASE)) == digests(range(3))
-    assert os.path.isdir(stranger.path)  # noqa: PTH112
+    assert Path(stranger.path).is_dir()

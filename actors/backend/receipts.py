@@ -4,8 +4,6 @@ Each queue has a folder, in which its receipts fill one folder after the other, 
 the newest are found, and the oldest are deleted, without a look at the others, however many there are.
 """
 
-# ruff: noqa: PTH106
-
 from __future__ import annotations
 
 import contextlib
@@ -14,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from botvisor.errors import StoreError
 from botvisor.wire import DONE_DIR, DONE_TTL_S, id_digest
@@ -179,4 +178,4 @@ def _now_ms() -> int:
 
 def _remove_empty(folder: Directory) -> None:
     with contextlib.suppress(OSError):  # it is not empty
-        os.rmdir(folder.path)
+        Path(folder.path).rmdir()
