@@ -110,8 +110,11 @@ async def attentive(settings, *, forward_every_s=failover.FORWARD_EVERY_S):
 
 def kept_copies(folder):
     """The ids of the messages that a host keeps a copy of."""
-    copies = (folder / "admin_message").glob("outbox/*/*.json")
-    return sorted(json.loads(copy.read_bytes().splitlines()[1])["id"] for copy in copies)
+    ids = []
+    for copy in (folder / "admin_message").glob("outbox/*/*.json"):
+        with contextlib.suppress(FileNotFoundError):  # its owner is done with it just now
+            ids.append(json.loads(copy.read_bytes().splitlines()[1])["id"])
+    return sorted(ids)
 
 
 async def until_seen(handle, *texts, within=20.0):

@@ -137,7 +137,7 @@ def test_a_piped_table_is_plain_and_has_ratios_and_figures():
 
 def test_a_round_of_operations_on_redis(tmp_path):
     redis_server.need()
-    named = ["--contenders", "original,bare hiredis,botvisor,coredis", "--seconds", "0.05"]
+    named = ["--contenders", "original,bare hiredis,botvisor,coredis", "--seconds", "0.3"]
     report, said = report_of(tmp_path, "redis_operations", "--rounds", "1", "--callers", "2", *named)
     (result,) = report.results
     there = {"original pattern", "bare hiredis", "bare hiredis, our commands", "botvisor"}
