@@ -4,6 +4,7 @@ Take the fixture over by its name: ``from . import redis_bots`` and ``place = re
 ``servers = redis_server.servers`` beside it.
 """
 
+import contextlib
 import json
 from contextlib import asynccontextmanager
 
