@@ -14,10 +14,18 @@ from pathlib import Path
 
 import pytest
 
+from botvisor.testing.held_port import HeldPort
 from botvisor.testing.redis_programs import INSTALLED, WHEELS, NoServer, find_server, version_of
 from botvisor.testing.redis_server import RedisServer as RedisServer
-from botvisor.testing.redis_server import free_port as free_port
 from botvisor.testing.redis_server import start_server
+
+_held = []
+
+
+def free_port():
+    """Return a port on which nobody listens but who is told of it, for as long as the tests run."""
+    _held.append(HeldPort())
+    return _held[-1].number
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The `botvisor` command on Redis: a large fleet, no Redis, a wrong password, what is left of the dead."""
 
 import json
+import os
 from datetime import UTC, datetime
 from functools import partial
 
@@ -114,10 +115,13 @@ async def test_a_dump_in_this_hosts_files_tells_of_a_bot_on_redis(world, run, tm
     ours = {"pid": here.pid, "boot_id": here.boot_id, "pid_ns": here.pid_ns, "start_ticks": here.start_ticks}
     await write(world, beat("ada", **ours))
     (tmp_path / "heartbeat").mkdir(mode=0o700)
-    (tmp_path / "heartbeat" / "ada.stack").write_text(
+    dump = tmp_path / "heartbeat" / "ada.stack"
+    dump.write_text(
         'Timeout (0:00:03)!\nThread 0x1 (most recent call first):\n  File "/srv/bot.py", line 7 in match\n'
         '  File "/srv/bot.py", line 9 in <module>\n'
     )
+    later = dump.stat().st_mtime + 3  # a file's time may be some milliseconds behind the clock
+    os.utime(dump, (later, later))
     answer = json.loads((await run("why", "ada", "--json", **env_of(world.server)))[1])
     assert answer["status"] == "blocked"
     assert answer["where"] == {"file": "/srv/bot.py", "line": 7, "function": "match"}

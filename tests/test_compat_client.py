@@ -197,7 +197,7 @@ async def test_whether_redis_is_available(branch):
     client = await get_redis_client()
     assert await client.ping() is branch.on_redis
     if branch.on_redis:
-        branch.server.close()
+        branch.server.kill()
         assert await check_redis_available() is False
         assert await client.ping() is False
     await client.close()
@@ -206,7 +206,7 @@ async def test_whether_redis_is_available(branch):
 async def test_when_redis_goes_everything_goes_on_over_files_and_that_is_said_once(on_redis):
     client = await get_redis_client()
     await client.send_heartbeat(12345, ROOM, [])
-    on_redis.server.close()
+    on_redis.server.kill()
     with logged() as lines:
         for number in range(3):
             await client.send_heartbeat(12345, ROOM, [str(number)])
@@ -223,7 +223,7 @@ async def test_when_redis_goes_everything_goes_on_over_files_and_that_is_said_on
 async def test_without_files_nothing_is_said_to_be_stored(on_redis, monkeypatch):
     monkeypatch.setenv("BOT_FILE_FALLBACK", "false")
     client = await get_redis_client()
-    on_redis.server.close()
+    on_redis.server.kill()
     with pytest.raises(NotStored):
         await client.send_admin_message(12345, "hi")
     with pytest.raises(StoreUnavailable):

@@ -227,7 +227,7 @@ async def test_while_redis_is_away_the_files_are_collected(on_redis):
     client = await get_redis_client()
     await client.send_admin_message(99, "before")
     assert await texts(client) == ["before"]
-    on_redis.server.close()
+    on_redis.server.kill()
     await client.send_admin_message(99, "now")
     assert await texts(client) == ["now"]
     await client.close()
@@ -236,7 +236,7 @@ async def test_while_redis_is_away_the_files_are_collected(on_redis):
 async def test_with_every_store_away_it_fails(on_redis, monkeypatch):
     monkeypatch.setenv("BOT_FILE_FALLBACK", "false")
     client = await get_redis_client()
-    on_redis.server.close()
+    on_redis.server.kill()
     with pytest.raises(StoreUnavailable, match="bot 99"):
         await texts(client)
     await client.close()

@@ -146,7 +146,7 @@ async def test_the_error_recovery(scripts, branch):
 
 
 async def test_the_error_recovery_without_any_store(scripts, on_redis):
-    on_redis.server.close()
+    on_redis.server.kill()
     _, err = await run(scripts, on_redis, RECOVERY, BOT_FILE_FALLBACK="false")
     assert "Redis heartbeat failed, using file fallback" in err[-1]
 
@@ -157,7 +157,7 @@ async def test_the_debug_mode(scripts, branch):
 
 
 async def test_redis_that_is_away_has_the_guides_line(scripts, on_redis):
-    on_redis.server.close()
+    on_redis.server.kill()
     _, err = await run(scripts, on_redis, GETTERS)
     assert err.count("redis-client] Ping failed: Connection refused - falling back to files") == 1
 

@@ -185,7 +185,7 @@ async def test_it_goes_on_while_redis_is_away(on_redis):
     async with polling(Processed()) as processed, open_client() as client:
         await client.send("99", "before")
         await until(lambda: processed.prompts == ["before"], 5)
-        on_redis.server.close()
+        on_redis.server.kill()
         receipt = await client.send("99", "meanwhile")
         assert receipt.where.startswith("spool@")
         await until(lambda: processed.prompts == ["before", "meanwhile"], 10)

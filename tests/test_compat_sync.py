@@ -125,7 +125,7 @@ def test_without_redis_a_getter_gives_none_at_once_and_starts_nothing(on_files, 
 
 
 async def test_a_getter_gives_none_while_redis_is_away_and_then_at_once(on_redis):
-    on_redis.server.close()
+    on_redis.server.kill()
     with logged() as lines, Timer() as first:
         assert get_heartbeat_sender() is None
     assert first.took_s < portal.DEADLINE_S
@@ -144,7 +144,7 @@ async def test_what_a_getter_gave_keeps_working_when_redis_goes(on_redis):
     send, read, write = get_heartbeat_sender(), get_heartbeat_reader(), get_identity_writer()
     scan, tell = get_identity_scanner(), get_write_admin_message()
     send(12345, ROOM, [])
-    on_redis.server.close()
+    on_redis.server.kill()
     with logged() as lines:
         for number in range(3):
             with Timer() as timer:
@@ -177,7 +177,7 @@ async def test_the_true_outcome_is_reported(on_redis, monkeypatch):
         tell(None, {"prompt": "hi"})
     with pytest.raises(ValueError, match="bot id"):
         send("no id", ROOM, [])
-    on_redis.server.close()
+    on_redis.server.kill()
     with pytest.raises(NotStored):
         tell(12345, {"prompt": "hi"})
     with pytest.raises(StoreError):

@@ -11,10 +11,9 @@ import time
 
 import pytest
 
-from botvisor.testing.redis_server import free_port
-
 from . import redis_server
 from .processes import LIMIT_S, Scripts
+from .redis_server import free_port
 
 servers = redis_server.servers
 

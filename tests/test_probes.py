@@ -15,6 +15,7 @@ from botvisor.testing import MemoryStore, fake_bot
 from .bot_rig import logged, supervisor_on, until
 from .fleet import settings_in
 from .processes import Scripts
+from .redis_server import free_port
 
 ANY_PORT = Settings(probe_port=0)
 one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # for what does not depend on it
@@ -55,12 +56,6 @@ async def probed(main=serve, **more):
             await until(lambda: port_in(lines), 5)
             bot.lines = lines
             yield bot, port_in(lines)
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 async def test_a_bot_that_takes_messages_is_alive_and_ready():

@@ -15,14 +15,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from .held_port import HeldPort
 from .redis_programs import find_server
 
 LIMIT_S = 20.0
-
-_PORTS_TRIED = 3
-
-
-_LAST_PORT = 55_535  # a node listens on the port that is 10,000 higher, too
 
 
 class ServerEnded(AssertionError):
@@ -32,7 +28,8 @@ class ServerEnded(AssertionError):
 class RedisServer:
     """One server process. Start it with `start`; whatever happens, `close` ends it.
 
-    It also ends with the thread that started it, where util-linux is installed.
+    Its port stays its own until then, also while it does not run. It also ends with the thread that
+    started it, where util-linux is installed.
 
     Args:
         program: its path.
@@ -46,7 +43,8 @@ class RedisServer:
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.port: int = free_port()
+        self._port = HeldPort()
+        self.port: int = self._port.number
         self.socket: Path = folder / "redis.sock"
         self.file: Path = folder / "server.conf"
         self.log: Path = folder / "server.log"
@@ -145,7 +143,10 @@ class RedisServer:
         """Let it go on."""
         os.kill(self.pid, signal.SIGCONT)
 
-    close = kill
+    def close(self) -> None:
+        """End it for good, and let others have its port."""
+        self.kill()
+        self._port.close()
 
     def _last_words(self) -> str:
         return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
@@ -159,16 +160,13 @@ async def start_server(
     Raises:
         ServerEnded: when it does not run.
     """
-    for left in reversed(range(_PORTS_TRIED)):
-        server = RedisServer(program, folder, lines, sentinel=sentinel)
-        try:
-            await server.start()
-            return server
-        except BaseException as error:
-            server.close()
-            if not isinstance(error, ServerEnded) or "already in use" not in str(error) or not left:
-                raise
-    raise ServerEnded("every free port was taken at once")
+    server = RedisServer(program, folder, lines, sentinel=sentinel)
+    try:
+        await server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server
 
 
 @asynccontextmanager
@@ -194,13 +192,3 @@ async def open_server(*lines: str, program: Path | None = None) -> AsyncIterator
             yield server
         finally:
             server.close()
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on just now, and that a node of a cluster may have."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port <= _LAST_PORT:
-            return port
