@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from .envelope import Envelope, result_of
-from .errors import AskTimeout
+from .errors import ActorStopped, AskTimeout, MailboxFull
 from .mailbox import Mailbox
 from .ref import Ref
 from .tasks import on_trio
@@ -140,6 +140,20 @@ class GroupRef(Ref[Any, Any]):
         return answer
 
     async def ask_all(self, messages: Sequence[Any], *, timeout: float) -> list[Any]:
-        """See `Ref.ask_all`."""
-        self._group = None
-        return await super().ask_all(messages, timeout=timeout)
+        """See `Ref.ask_all`. They join a group as single ones do: many bots of a process may ask at once."""
+        if on_trio():
+            self._group = None
+            return await super().ask_all(messages, timeout=timeout)
+        answers: list[Any] = []
+        try:
+            for message in messages:
+                try:
+                    answers.append(self.begin(message, timeout=timeout))
+                except (ActorStopped, MailboxFull) as error:
+                    answers.append(error)
+            self._mailbox.wake()
+            return [await each if isinstance(each, asyncio.Future) else each for each in answers]
+        finally:
+            for each in answers:
+                if isinstance(each, asyncio.Future):
+                    each.cancel()  # nobody waits any more

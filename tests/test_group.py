@@ -258,6 +258,34 @@ async def test_an_ask_does_not_overtake_what_was_told_before():
         assert seen == [["a"], ["b", "c", "d"]]
 
 
+async def test_several_at_once_of_many_askers_travel_together():
+    async with running(capacity=2 * MANY) as (_, cell, seen, _):
+        answers = {}
+
+        async def ask_two(number):
+            answers[number] = await cell.ref.ask_all([number, -number], timeout=60)
+
+        async with anyio.create_task_group() as group:
+            for number in range(MANY):
+                group.start_soon(ask_two, number)
+        assert answers == {number: [number, -number] for number in range(MANY)}
+        handled = [message for batch in seen for message in batch]
+        assert [-message for message in handled[1::2]] == handled[::2]
+        # On trio nothing is gathered.
+        assert cell.mailbox.taken_in == (2 * MANY if tasks.on_trio() else 5)
+
+
+async def test_several_at_once_that_are_given_up_are_not_handled():
+    async with running() as (_, cell, seen, asks):
+        asks.begin("a")
+        await anyio.sleep(0.5)
+        with anyio.move_on_after(0.2):
+            await cell.ref.ask_all(["b", "c"], timeout=60)
+        answers = await cell.ref.ask_all(["d", "no"], timeout=60)
+        assert (answers[0], type(answers[1])) == ("d", Reject)
+        assert seen == [["a"], ["d", "no"]]
+
+
 async def test_an_ask_does_not_overtake_several_that_were_sent_at_once():
     async with running() as (_, cell, seen, asks):
         asks.begin("a")
