@@ -28,10 +28,10 @@ from botvisor.wire import MAX_TRIES
 
 from .broadcasts import Broadcasts
 from .lane_steps import ask, failures, leave, next_step
-from .leases import RENEW_EVERY_S, Leases
+from .leases import RENEW_EVERY_S, TRY_EVERY_S, Leases
 from .twins import unmask
 
-_RENEWALS_PER_LOOK = 6  # at the queues of a store whose doorbell looks by itself
+_RENEWALS_PER_LOOK = 3  # at the queues of a store whose doorbell looks by itself
 RETRY_S = 1.0  # between two attempts while the store is away
 _TOGETHER_S = 0.25  # the bots of a process whose renewals are due within this time share one batch
 
@@ -135,7 +135,8 @@ class InboxActor(Actor):
         found = await unmask(self._inbox, lanes, answers[len(controls) :], self._ask)
         for lane, answer in zip(lanes, found, strict=True):
             if isinstance(answer, LeaseLost):
-                lane.leased_until = 0.0  # to somebody else, or the store has lost its memory
+                # To somebody else, or the store has lost its memory: then what rang is still there.
+                lane.leased_until, lane.rung = 0.0, True
                 self._regain()
             elif isinstance(answer, Exception):
                 lane.rung = True
@@ -209,7 +210,8 @@ class InboxActor(Actor):
 
     async def _renew_and_go_on(self) -> None:
         failed = await self._renew()
-        due = anyio.current_time() + (RETRY_S if failed else RENEW_EVERY_S)
+        every_s = RETRY_S if failed else TRY_EVERY_S if self._leases.waiting else RENEW_EVERY_S
+        due = anyio.current_time() + every_s
         self._ctx.tell_at(math.ceil(due / _TOGETHER_S) * _TOGETHER_S, Renew())
 
     async def _renew(self) -> bool:

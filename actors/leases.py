@@ -17,8 +17,8 @@ from botvisor.process import Owner
 from botvisor.store import AcquireLease, Command, ReadHeartbeat, ReadPast, ReleaseLease
 from botvisor.wire import LEASE_TTL_S
 
-RENEW_EVERY_S = 5.0  # a queue that somebody else consumes is tried as often
-_RENEW_AT_AGE_S = 9.0  # of a lease that we hold: it lives three times as long
+RENEW_EVERY_S = 9.0  # a lease that we hold: it lives three times as long
+TRY_EVERY_S = 5.0  # a queue that somebody else consumes
 
 Ask = Callable[[Sequence[Command]], Any]
 
@@ -42,6 +42,16 @@ class Leases:
         """Whether somebody else holds the bot's own id."""
         return any(lane.standing_by and lane.queue.key == self._owner.bot_id for lane in self._inbox.lanes)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a queue is to be had soon, if its holder ends.
+
+        The queue of a process's pid is not: one of its bots has it, and it is of no use to the others.
+        """
+        return not all(
+            lane.leased or self._yields(lane) or self._is_beside_holder(lane) for lane in self._inbox.lanes
+        )
+
     async def renew(self, ask: Ask) -> list[Any]:
         """Renew what is due, and try for what is not ours.
 
@@ -53,7 +63,7 @@ class Leases:
         """
         # Counted from before the store was asked: our lease never ends later than the store's.
         now = anyio.current_time()
-        old = [lane for lane in self._inbox.lanes if lane.leased_until < now + LEASE_TTL_S - _RENEW_AT_AGE_S]
+        old = [lane for lane in self._inbox.lanes if lane.leased_until < now + LEASE_TTL_S - RENEW_EVERY_S]
         due = [lane for lane in old if not self._yields(lane)]
         answers: list[Any] = await ask([AcquireLease(lane.queue, self._owner) for lane in due])
         for lane, answer in zip(due, answers, strict=True):
@@ -70,6 +80,9 @@ class Leases:
     def _yields(self, lane: Lane) -> bool:
         """Return whether a room's queue in the spool is another bot's: whoever serves the room on Redis."""
         return lane.queue.store == "file" and any(twin.standing_by for twin in self._inbox.twins(lane))
+
+    def _is_beside_holder(self, lane: Lane) -> bool:
+        return lane.queue.kind == "bot" and lane.rival is not None and lane.rival.owner.beside(self._owner)
 
     async def _give_way(self, ask: Ask) -> None:
         """Give up what another bot should serve; without one here its messages are forwarded to Redis."""

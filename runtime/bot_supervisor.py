@@ -21,6 +21,7 @@ from .errors import SupervisorStopped, collapse
 from .events import ChildExhausted, ChildFailed, ChildStarted, Event
 from .handle import BotHandle, Significant, SupervisedMain
 from .health import PROBES, Health
+from .heap import Heap
 from .hooks import Hooks
 from .logs import Log
 from .main import Main, MainTask, takes_bot
@@ -79,6 +80,7 @@ class BotSupervisor:
             lambda: [handle.vitals for handle in list(self._handles.values())],
         )
         self._probes = Probes(settings, self.core, self._health, self._handles, self._tell_mode, log)
+        self._heap = Heap()
         self._open = anyio.CancelScope()
         self._group: tasks.ChildGroup
 
@@ -103,6 +105,7 @@ class BotSupervisor:
         finally:
             self._stopping = True
             self._health.close()
+            self._heap.thaw()
             self._cell.dispose()
             for handle in self._handles.values():  # asyncio may cancel a conductor before it has begun
                 handle.finished.set()
@@ -228,6 +231,7 @@ class BotSupervisor:
     def _runs(self, handle: BotHandle) -> None:
         if not handle.vitals.running:
             handle.vitals.running = True
+            self._heap.grew(len(self._handles))
             handle.hooks.tell("ready")
         handle.vitals.on_change()
 
@@ -286,6 +290,7 @@ class BotSupervisor:
         finally:
             self._handles.pop(handle.id, None)
             self.taken_ids.discard(handle.id)
+            self._heap.shrank()
             handle.finished.set()
 
     async def _close_store(self) -> None:

@@ -40,6 +40,13 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} (bot {self.bot_id}, instance {self.instance})"
 
+    def beside(self, other: Owner) -> bool:
+        """Return whether both are of one process, as far as their records can tell."""
+        mine, others = (
+            (each.host, each.boot_id, each.pid_ns, each.pid, each.start_ticks) for each in (self, other)
+        )
+        return mine == others
+
 
 def own(bot_id: str, instance: str) -> Owner:
     """Return the owner record of a bot that runs in this process."""

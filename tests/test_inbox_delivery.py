@@ -155,7 +155,7 @@ async def test_without_its_doorbell_a_message_is_late_and_not_lost():
     async with bot_on(store, main, doorbell=Silent(store)) as rig:
         await anyio.sleep(1)
         await rig.client.send("bot", "hello")
-        await until(lambda: main.seen, within=6)
+        await until(lambda: main.seen, within=10)
 
 
 # Files, in real time.

@@ -170,7 +170,7 @@ async def test_a_lease_that_the_store_has_lost_is_taken_again():
         await anyio.sleep(1)
         owner = rig.handle.vitals.owner
         await store.execute([ReleaseLease(THE_ROOM, owner.instance)])
-        receipt = await rig.client.send(ROOM, "hello", wait=6)
+        receipt = await rig.client.send(ROOM, "hello", wait=1)
     assert receipt.state == "handled"
     assert [m.redelivered for m in main.seen] == [False]
 
@@ -215,7 +215,7 @@ async def test_the_queue_of_the_pid_is_served_by_one_bot_of_the_process():
     async with bot_on(store, one, bot_id="one") as first, bot_on(store, two, bot_id="two") as second:
         await second.client.send(pid, "first", wait=6)
         await first.handle.stop("the test")
-        await second.client.send(pid, "second", wait=6)
+        await second.client.send(pid, "second", wait=10)
     assert (one.texts, two.texts) == (["first"], ["second"])
 
 

@@ -14,7 +14,7 @@ from .namespaces import as_second_process_of, with_own_pids
 servers = redis_server.servers
 place = redis_bots.place
 # So that who stands by asks more often than each five seconds.
-IMPATIENT = "import botvisor.actors.inbox\nbotvisor.actors.inbox.RENEW_EVERY_S = 0.3"
+IMPATIENT = "import botvisor.actors.inbox\nbotvisor.actors.inbox.TRY_EVERY_S = 0.3"
 
 
 @pytest.fixture
