@@ -31,9 +31,9 @@ class Mailbox:
     def __init__(self, actor: str, capacity: int) -> None:
         self._actor = actor
         self._send, self._receive = anyio.create_memory_object_stream[Envelope](capacity)
-        self._returned: deque[Envelope] = deque()
+        self._returned: list[Envelope] = []
         self._sent_at: deque[float] = deque()  # of what the stream holds: it cannot be looked into
-        self._arrivals: deque[Arrival] = deque()  # of readers that wait
+        self._arrivals: list[Arrival] = []  # of readers that wait
         self.closed = False
         self.in_hand = 0
         self._disposed = False
@@ -67,7 +67,7 @@ class Mailbox:
     def take(self) -> Envelope | None:
         """Take the next message out, or return None when none waits."""
         if self._returned:
-            envelope = self._returned.popleft()
+            envelope = self._returned.pop(0)
         elif self._sent_at:
             envelope = self._receive.receive_nowait()
             self._sent_at.popleft()

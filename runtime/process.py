@@ -51,14 +51,15 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 def own(bot_id: str, instance: str) -> Owner:
     """Return the owner record of a bot that runs in this process."""
     pid = os.getpid()
+    namespace, ticks = _marks_of(pid)
     return Owner(
         instance=instance,
         bot_id=bot_id,
         host=host(),
         boot_id=boot_id(),
-        pid_ns=pid_namespace(),
+        pid_ns=namespace,
         pid=pid,
-        start_ticks=start_ticks(pid) or 0,
+        start_ticks=ticks,
     )
 
 
@@ -67,9 +68,19 @@ def gone(owner: Owner) -> bool | None:
 
     Only a record of this boot and this pid namespace can be judged: elsewhere the same pid is somebody else.
     """
-    if not owner.boot_id or owner.boot_id != boot_id() or owner.pid_ns != pid_namespace():
+    if not owner.boot_id or owner.boot_id != boot_id():
+        return None
+    if owner.pid == os.getpid() and (owner.pid_ns, owner.start_ticks) == _marks_of(owner.pid):
+        return False  # asked by each of a process's bots, about the one that serves the pid's queue
+    if owner.pid_ns != pid_namespace():
         return None
     return start_ticks(owner.pid) != owner.start_ticks
+
+
+@functools.lru_cache(maxsize=1)
+def _marks_of(own_pid: int) -> tuple[str, int]:
+    """Return what tells this process from others with its pid: a fork has another one."""
+    return pid_namespace(), start_ticks(own_pid) or 0
 
 
 def new_instance() -> str:
