@@ -35,12 +35,16 @@ class HeartbeatActor(Actor):
         backend: the backend actor.
         interval_s: seconds between two heartbeats.
         log: where it says what it does.
+        phase_s: how long after a whole multiple of the interval they are due.
     """
 
-    def __init__(self, vitals: Vitals, backend: Ref[Any, Any], interval_s: float, log: Log) -> None:
+    def __init__(
+        self, vitals: Vitals, backend: Ref[Any, Any], interval_s: float, log: Log, phase_s: float = 0.0
+    ) -> None:
         self._vitals = vitals
         self._backend = backend
         self._interval_s = interval_s
+        self._phase_s = phase_s
         self._log = log
         self._changed = False  # a Changed waits in the mailbox: the latest wins
         self._troubled = False
@@ -76,9 +80,9 @@ class HeartbeatActor(Actor):
         await self._write()
 
     def _next_beat(self) -> None:
-        # Whole multiples of the interval: all bots of a process beat in the same moment, so in few batches.
-        now = anyio.current_time()
-        self._ctx.tell_at((math.floor(now / self._interval_s) + 1) * self._interval_s, Beat())
+        # The bots of a process that have one phase beat in the same moment, so in few batches.
+        past = math.floor((anyio.current_time() - self._phase_s) / self._interval_s)
+        self._ctx.tell_at((past + 1) * self._interval_s + self._phase_s, Beat())
 
     def _change(self) -> None:
         if not self._changed:

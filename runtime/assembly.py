@@ -28,6 +28,9 @@ from .storage import Storage
 from .supervisor import Supervisor
 from .vitals import Vitals
 
+_BEAT_TOGETHER = 500  # bots of a process; more at one time would keep the loop, and the store, from the rest
+_BEATS_APART_S = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
@@ -48,7 +51,7 @@ class Assembly:
     health: Health
 
     def new_bot(
-        self, owner: Owner, room_url: str, *, policy: Policy, grace: float, hooks: Hooks
+        self, owner: Owner, room_url: str, *, policy: Policy, grace: float, hooks: Hooks, bots: int
     ) -> BotHandle:
         """Return a new bot's handle; its actors have yet to be started.
 
@@ -58,6 +61,7 @@ class Assembly:
             policy: how its actors are restarted.
             grace: how long `main` has to end when the bot is stopped, in seconds.
             hooks: what is called when something happens to the bot.
+            bots: how many there are already.
         """
         inbox, cache, began = Inbox(), IdentityCache(self.core.timers.now), time.monotonic()
         inbox.lanes = [Lane(queue) for queue in bot_id.queues(owner, room_url, self.settings)]
@@ -71,8 +75,8 @@ class Assembly:
         vitals = Vitals(owner, room_url, probe)
         actors.on_change = lambda: vitals.on_change()
         identity = actors.add("identity", lambda: IdentityActor(cache, backend, log))
-        interval_s = self.settings.heartbeat_interval_s
-        actors.add("heartbeat", lambda: HeartbeatActor(vitals, backend, interval_s, log))
+        every_s, phase_s = self.settings.heartbeat_interval_s, bots // _BEAT_TOGETHER * _BEATS_APART_S
+        actors.add("heartbeat", lambda: HeartbeatActor(vitals, backend, every_s, log, phase_s))
         actors.add(
             "inbox",
             lambda: InboxActor(

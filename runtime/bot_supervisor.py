@@ -256,7 +256,8 @@ class BotSupervisor:
             await self.core.start(TaskChild(PROBES, self._probes.run), Policy())
         open_files.make_room(len(self._handles) + 1)
         owner = await ids.acquire(given_id, self.settings, self.taken_ids, self.backend, self.log)
-        handle = self._assembly.new_bot(owner, room_url, policy=policy, grace=grace, hooks=hooks or Hooks())
+        bots, hooks = len(self._handles), hooks or Hooks()
+        handle = self._assembly.new_bot(owner, room_url, policy=policy, grace=grace, hooks=hooks, bots=bots)
         self._handles[handle.id] = handle
         try:
             if handle.hooks.wanted:

@@ -1,7 +1,7 @@
 """The garbage collector and the bots: it is not to look through those that live on again and again.
 
-A thousand bots are half a million objects. Each full collection looks at all of them, and the event loop stands
-still for that time: 0.3 s for a thousand bots, seconds for ten thousand.
+A thousand bots are half a million objects. Each full collection looks at all of them, and the event loop
+stands still for that time: 0.3 s for a thousand bots, seconds for ten thousand.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import gc
 
 STEP = 128  # bots more, until the collector is told again
-_FULL_EVERY = 100  # of the collections before the full ones, which are 10 by default: they see few objects now
+_FULL_EVERY = (
+    100  # of the collections before the full ones, which are 10 by default: they see few objects now
+)
 
 
 class Heap:
     """Puts what many bots are made of out of the collector's sight (`gc.freeze`), and back as they end.
 
-    Full collections are rarer meanwhile: by its own count a small heap is looked through for every few changes.
-    A process of few bots is left alone, and so is one whose author freezes, or has switched the collector off.
+    Full collections are rarer meanwhile: by its own count a small heap is looked through for every few
+    changes. A process of few bots is left alone, and so is one whose author freezes, or has switched the
+    collector off.
     """
 
     def __init__(self) -> None:

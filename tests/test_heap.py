@@ -1,4 +1,4 @@
-"""The garbage collector and many bots: it looks through the living ones once, and finds what the dead leave."""
+"""The garbage collector and many bots: it looks at the living ones once, and sees what the dead leave."""
 
 import gc
 import weakref

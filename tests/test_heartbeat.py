@@ -4,12 +4,13 @@ import anyio
 import msgspec
 import pytest
 
+from botvisor import assembly
 from botvisor.config import Settings
 from botvisor.embed import supervised
 from botvisor.errors import MalformedMessage, StartFailed, StoreUnavailable
 from botvisor.heartbeat import Heartbeat, from_hash, from_json, to_hash, to_json
 from botvisor.restart import Policy
-from botvisor.store import ReadHeartbeat
+from botvisor.store import ReadHeartbeat, WriteHeartbeat
 from botvisor.stores import new_supervisor
 from botvisor.testing import MemoryStore, crash
 
@@ -202,6 +203,30 @@ class TestABot:
             store.heal()
             await anyio.sleep(11)
             assert (await rig.client.heartbeat("bot")).status == "healthy"
+
+
+@pytest.mark.virtual_time
+async def test_very_many_bots_of_a_process_do_not_beat_all_at_one_time(monkeypatch):
+    monkeypatch.setattr(assembly, "_BEAT_TOGETHER", 2)
+    store, beats = MemoryStore(), {}
+
+    async def note(when, commands):
+        for command in commands:
+            if when == "asked" and isinstance(command, WriteHeartbeat):
+                beats.setdefault(command.bot_id, []).append(anyio.current_time() % 10)
+
+    async with supervisor_on(store) as (supervisor, link):
+        for number in range(4):
+            await supervisor.start_bot(Reader(), bot_id=f"b{number}")
+        await anyio.sleep(10)
+        beats.clear()
+        link.pass_on = note
+        await anyio.sleep(20)
+        link.pass_on = None
+    assert beats == {
+        bot_id: pytest.approx([phase_s, phase_s], abs=0.01)
+        for bot_id, phase_s in (("b0", 0), ("b1", 0), ("b2", 0.5), ("b3", 0.5))
+    }
 
 
 async def test_a_bot_whose_heartbeats_others_could_change_does_not_start(tmp_path):
