@@ -9,9 +9,8 @@ from __future__ import annotations
 import gc
 
 STEP = 128  # bots more, until the collector is told again
-_FULL_EVERY = (
-    100  # of the collections before the full ones, which are 10 by default: they see few objects now
-)
+_FULL_EVERY = 100  # of the smaller collections; 10 by default, but full ones see few objects now
+_INTERPRETERS = 1_000  # objects at most that Python itself freezes as it starts: 3.12 does
 
 
 class Heap:
@@ -33,7 +32,8 @@ class Heap:
         Args:
             bots: how many are alive.
         """
-        if bots - self._frozen < STEP or not gc.isenabled() or (gc.get_freeze_count() and not self._frozen):
+        others = not self._frozen and gc.get_freeze_count() > _INTERPRETERS
+        if bots - self._frozen < STEP or others or not gc.isenabled():
             return
         if not self._frozen:
             self._thresholds = gc.get_threshold()

@@ -20,13 +20,18 @@ class Node:
         self.itself = self
 
 
+def nothing_is_frozen():
+    return gc.get_freeze_count() < 1_000  # Python 3.12 itself freezes some hundred objects
+
+
 @pytest.fixture
 def heap():
-    assert gc.get_freeze_count() == 0
+    thresholds = gc.get_threshold()
     heap = Heap()
     yield heap
     heap.thaw()
-    assert gc.get_freeze_count() == 0
+    assert nothing_is_frozen()
+    assert gc.get_threshold() == thresholds
 
 
 def is_looked_at(node):
@@ -36,7 +41,7 @@ def is_looked_at(node):
 def test_a_process_of_few_bots_is_left_alone(heap):
     heap.grew(STEP - 1)
     heap.shrank()
-    assert gc.get_freeze_count() == 0
+    assert nothing_is_frozen()
 
 
 def test_what_many_bots_are_made_of_is_not_looked_at_any_more(heap):
@@ -70,7 +75,7 @@ def test_an_authors_own_frozen_objects_stay_frozen(heap):
     frozen = gc.get_freeze_count()
     heap.grew(STEP)
     heap.thaw()
-    assert gc.get_freeze_count() == frozen > 0
+    assert gc.get_freeze_count() == frozen > 1_000
     gc.unfreeze()
 
 
@@ -78,7 +83,7 @@ def test_a_collector_that_is_switched_off_stays_so(heap):
     gc.disable()
     try:
         heap.grew(STEP)
-        assert gc.get_freeze_count() == 0
+        assert nothing_is_frozen()
     finally:
         gc.enable()
 
@@ -94,7 +99,7 @@ async def test_bots_of_a_supervisor_are_frozen_when_they_are_many_and_freed_when
         assert not is_looked_at(handles[0].bot)
         bots = [weakref.ref(handle.bot) for handle in handles]
         del handles
-    assert gc.get_freeze_count() == 0
+    assert nothing_is_frozen()
     del supervisor, link
     gc.collect()
     assert [bot for bot in bots if bot() is not None] == []

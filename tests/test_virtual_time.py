@@ -41,3 +41,10 @@ async def test_a_deadline_cuts_a_wait_short():
         await anyio.Event().wait()
     assert scope.cancelled_caught
     assert anyio.current_time() - start == pytest.approx(7)
+
+
+def test_anyio_run_takes_the_clock_too(anyio_backend):
+    backend, options = anyio_backend
+    began = time.monotonic()
+    anyio.run(anyio.sleep, 20, backend=backend, backend_options=options)
+    assert time.monotonic() - began < 20
