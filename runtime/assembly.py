@@ -63,7 +63,7 @@ class Assembly:
             hooks: what is called when something happens to the bot.
             bots: how many there are already.
         """
-        inbox, cache, began = Inbox(), IdentityCache(self.core.timers.now), time.monotonic()
+        inbox, cache, began = Inbox(), IdentityCache(self.core.timers), time.monotonic()
         inbox.lanes = [Lane(queue) for queue in bot_id.queues(owner, room_url, self.settings)]
         backend, doorbell, log = self.backend, self.storage.doorbell, self.storage.log
         actors = BotActors(owner.bot_id, self.core, policy, {"backend": backend}, log)

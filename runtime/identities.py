@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import anyio
 import msgspec
 
 from .errors import ActorError, StoreUnavailable
@@ -15,6 +14,7 @@ from .identity import Identity
 from .ref import Ref
 from .stamps import stamp_of
 from .store import CleanUpIdentities, ListIdentities, ReadIdentity, WriteIdentity
+from .timers import Timers
 from .wire import MAX_MESSAGE_BYTES
 
 CACHED_S = 30.0  # writers that ring no bell are seen after this long
@@ -30,59 +30,73 @@ _NESTING = {dict, list}
 class _Entry(NamedTuple):
     until: float
     identity: Identity
-    record: dict[str, Any] | None
-    """What a reader gets a copy of; None where that would not make it his own."""
 
 
 class IdentityCache:
     """What was read and written lately. It outlives the identity actor's incarnations.
 
     Args:
-        now: the clock, in seconds: `anyio.current_time`, or what costs less and tells the same.
+        timers: those of the supervisor. They forget what expires, so that no reader has to look at a clock.
 
     Attributes:
-        entries: what is kept, and until when.
+        copies: for each identity that is kept, what makes a dict of the caller's own of it.
         changes: how often `changed` was called.
     """
 
-    def __init__(self, now: Callable[[], float] = anyio.current_time) -> None:
-        self.now = now
+    def __init__(self, timers: Timers) -> None:
+        self.copies: dict[str, Callable[[], dict[str, Any]]] = {}
         self.changes = 0
-        self.entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._timers = timers
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # the first expires first
+        self._expires = False  # a timer is set for the first one, or for one before it
 
     def get(self, participant_id: str) -> Identity | None:
         """Return an identity that was put in within the last 30 seconds."""
-        entry = self.entries.get(participant_id)
-        return entry.identity if entry is not None and self.now() < entry.until else None
+        entry = self._entries.get(participant_id)
+        return entry.identity if entry is not None and self._timers.now() < entry.until else None
 
     def put(self, identity: Identity) -> None:
         """Put an identity in, unless a later write of it is there."""
-        present = self.get(identity.participant_id)
+        who, present = identity.participant_id, self.get(identity.participant_id)
         if present is not None and identity.version() < present.version():
             return
         record = identity.merged()
         # One that nests would be shared by whoever reads it.
         plain = _NESTING.isdisjoint(map(type, record.values()))
-        entry = _Entry(self.now() + CACHED_S, identity, record if plain else None)
-        self.entries[identity.participant_id] = entry
-        self.entries.move_to_end(identity.participant_id)
-        if len(self.entries) > _CACHED_ENTRIES:
-            self.entries.popitem(last=False)
+        self.copies[who] = record.copy if plain else identity.merged
+        self._entries[who] = _Entry(self._timers.now() + CACHED_S, identity)
+        self._entries.move_to_end(who)
+        if len(self._entries) > _CACHED_ENTRIES:
+            del self.copies[self._entries.popitem(last=False)[0]]
+        self._wait_for_first()
 
     def changed(self, participant_id: str | None) -> None:
         """Forget an identity that somebody changed; None stands for all of them."""
         self.changes += 1
         if participant_id is None:
-            self.entries.clear()
+            self.clear()
         else:
-            self.entries.pop(participant_id, None)
+            self._entries.pop(participant_id, None)
+            self.copies.pop(participant_id, None)
 
     def clear(self) -> None:
         """Forget everything."""
-        self.entries.clear()
+        self._entries.clear()
+        self.copies.clear()
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self._entries)
+
+    def _wait_for_first(self) -> None:
+        if not self._expires and self._entries:
+            self._expires = True
+            self._timers.at(next(iter(self._entries.values())).until, self._expire)
+
+    def _expire(self) -> None:
+        now, self._expires = self._timers.now(), False
+        while self._entries and next(iter(self._entries.values())).until <= now:
+            del self.copies[self._entries.popitem(last=False)[0]]
+        self._wait_for_first()
 
 
 class Identities:
@@ -98,7 +112,7 @@ class Identities:
     def __init__(self, room_url: str, writer: str, cache: IdentityCache, actor: Ref[Any, Any]) -> None:
         self._room_url = room_url
         self._writer = writer
-        self._entries, self._now = cache.entries, cache.now
+        self._copies = cache.copies
         self._actor = actor
 
     async def write(self, participant_id: str, data: Mapping[str, Any]) -> None:
@@ -127,9 +141,9 @@ class Identities:
             StoreUnavailable: when it is not cached and no store answered in time.
         """
         # A hit is to cost little more than a dict: no call but these.
-        entry = self._entries.get(participant_id)
-        if entry is not None and self._now() < entry.until:
-            return entry.record.copy() if entry.record is not None else entry.identity.merged()
+        copy = self._copies.get(participant_id)
+        if copy is not None:
+            return copy()
         identity = await self._ask(ReadIdentity(self._room_url, participant_id))
         return identity.merged() if identity is not None else None
 

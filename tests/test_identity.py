@@ -9,6 +9,7 @@ from botvisor.identities import CACHED_S, IdentityCache, new_identity
 from botvisor.identity import Identity
 from botvisor.store import ReadIdentity, WriteIdentity
 from botvisor.testing import MemoryStore, crash
+from botvisor.timers import Timers
 from botvisor.wire import MAX_MESSAGE_BYTES
 
 from .bot_rig import ROOM, Reader, bot_on
@@ -129,8 +130,15 @@ async def test_what_others_write_is_seen_once_the_entry_is_old():
         await write_elsewhere(store, data=b'{"a": 2}', updated_ms=2**50)
         await anyio.sleep(CACHED_S - 1)
         assert (await rig.bot.identities.read("one"))["a"] == 1
-        await anyio.sleep(1)
+        await rig.bot.identities.write("later", {})
+        await anyio.sleep(1.01)
         assert (await rig.bot.identities.read("one"))["a"] == 2
+        assert rig.link.counts["ReadIdentity"] == 1
+        await rig.bot.identities.read("later")
+        assert rig.link.counts["ReadIdentity"] == 1
+        await anyio.sleep(CACHED_S)
+        await rig.bot.identities.read("later")
+        assert rig.link.counts["ReadIdentity"] == 2
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -155,7 +163,7 @@ async def test_what_a_caller_does_with_his_copy_changes_nothing():
 
 
 async def test_the_cache_holds_ten_thousand_and_no_more():
-    cache = IdentityCache()
+    cache = IdentityCache(Timers())
     for number in range(10_001):
         cache.put(identity(participant_id=str(number)))
     assert len(cache) == 10_000
@@ -164,7 +172,7 @@ async def test_the_cache_holds_ten_thousand_and_no_more():
 
 
 async def test_the_cache_keeps_the_later_of_two_writes():
-    cache = IdentityCache()
+    cache = IdentityCache(Timers())
     for version in ((5, "b"), (5, "a"), (4, "c")):
         cache.put(identity(updated_ms=version[0], writer=version[1]))
     assert cache.get("one").version() == (5, "b")
