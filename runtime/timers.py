@@ -5,17 +5,15 @@ A timer per ask costs more than the ask; a heap that one task sweeps costs a pus
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import math
-import time
 from collections.abc import Callable
 from typing import Protocol
 
 import anyio
 
-from .tasks import on_trio
+from .tasks import clock
 
 _PRUNE_FROM = 128  # entries; held longer, what has ended makes the garbage collector run again and again
 _SLACK_S = 0.1
@@ -78,11 +76,7 @@ class Timers:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
-        if not on_trio():
-            loop = asyncio.get_running_loop()
-            # asyncio's own is this, with a call round it.
-            plain = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
-            self.now = time.monotonic if plain else loop.time
+        self.now = clock()
         while True:
             self._sweep(anyio.current_time())
             self._earlier = earlier = anyio.Event()

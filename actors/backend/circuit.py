@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from botvisor import tasks
 from botvisor.errors import StoreAway
 from botvisor.logs import Log
 from botvisor.store import Command
@@ -84,10 +85,10 @@ class Circuit:
         self._falls_back = falls_back
         self._deadline_s = deadline_s
         self._random = random.Random(seed)  # noqa: S311 - jitter is no secret
-        # Batches in flight, and when they end at the latest.
         self._lost: object | None = None  # the link whose loss was counted last
-        self._running: dict[anyio.CancelScope, float] = {}
+        self._running: dict[anyio.CancelScope, float] = {}  # batches in flight; when they end at the latest
         self._complaints = Complaints(log, clock)
+        self._time: Callable[[], float] = anyio.current_time  # of deadlines
 
     @property
     def state(self) -> BreakerState:
@@ -105,7 +106,7 @@ class Circuit:
 
     def deadline(self) -> float:
         """Return when a batch that begins now ends at the latest, in seconds of `anyio.current_time`."""
-        return anyio.current_time() + self._deadline_s * (1 - _FILES_SHARE)
+        return self._time() + self._deadline_s * (1 - _FILES_SHARE)
 
     async def ask(self, commands: Sequence[Command], deadline: float | None = None) -> list[Any]:
         """Carry a batch out, trying up to three times as long as the breaker stays closed.
@@ -144,7 +145,7 @@ class Circuit:
             commands: the batch.
             deadline: when it ends at the latest, in seconds of `anyio.current_time`.
         """
-        generation, now, began = self.breaker.generation, anyio.current_time(), time.perf_counter()
+        generation, now, began = self.breaker.generation, self._time(), time.perf_counter()
         link = self._usable_link()
         latest = now + self._deadline_s if deadline is None else deadline
         answers: list[Any] | None = None
@@ -209,6 +210,7 @@ class Circuit:
 
     async def watch(self) -> None:
         """Give batches that make progress their whole time: without this, each has 1.5 s. Never returns."""
+        self._time = tasks.clock()
         while True:
             await anyio.sleep(_WATCH_S)
             link = self._redis.link
