@@ -68,9 +68,12 @@ async def test_one_backend_serves_all_in_batches():
     async with in_memory(Counting()) as fleet:
         for _ in range(50):
             await fleet.start_bot(until_stopped)
+        await anyio.sleep(1)  # until each has told that it runs
         sizes.clear()
-        await anyio.sleep(11)
-        assert max(sizes) == 50
+        await anyio.sleep(10)
+        # Leases may be due in the same moment.
+        assert sum(sizes) == 50
+        assert len([size for size in sizes if size]) <= 3
 
 
 async def test_an_error_in_the_block_comes_out_bare_after_the_bots_were_stopped(settings):

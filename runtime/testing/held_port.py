@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import weakref
 
 _LAST = 55_535  # a node of a cluster listens on the port that is 10,000 higher, too
 
 
 class HeldPort:
     """A port that the kernel gives to no other program that asks for any free one; a server may listen on it.
+
+    It is held until `close`, or until nobody refers to this object any more.
 
     On Linux the sockets here are bound and do not listen: one of the same address may, if both say
     SO_REUSEADDR, and until it does, whoever connects is refused. Elsewhere the port is only free just now.
@@ -21,6 +24,7 @@ class HeldPort:
 
     def __init__(self) -> None:
         self._sockets = contextlib.ExitStack()
+        weakref.finalize(self, self._sockets.close)
         while not (number := self._bind(0)) <= _LAST or not self._hold_bus(number + 10_000):
             self._sockets.close()
         self.number: int = number
