@@ -1,5 +1,8 @@
 """Fixtures for all tests: event loops in real and in virtual time."""
 
+import os
+import sys
+
 import pytest
 
 from botvisor.testing.clock import virtual_time
@@ -8,6 +11,10 @@ from .doorbell_rig import spool_files as spool_files
 from .doorbell_rig import watched as watched
 from .file_rig import files as files
 from .store_worlds import world as world
+
+# Or else each worker compiles all tests, and each process that a test starts all of botvisor, each time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 LOOPS = ["asyncio", "uvloop", "trio"]
 

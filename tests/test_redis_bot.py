@@ -5,6 +5,8 @@ import json
 import anyio
 import pytest
 
+from botvisor.actors.backend import redis_doorbell
+
 from . import processes, redis_bots, redis_server
 from .bot_rig import logged, until
 from .processes import LOOPS
@@ -134,7 +136,8 @@ async def test_a_bot_that_was_killed_is_lost_and_its_successor_gets_the_message_
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # each command waits for the next second's look
-async def test_obeys_control_commands_that_come_over_redis(place):
+async def test_obeys_control_commands_that_come_over_redis(place, monkeypatch):
+    monkeypatch.setattr(redis_doorbell, "LOOK_EVERY_S", redis_doorbell.LOOK_EVERY_S / 4)
     async with process(place.settings()) as fleet:
         bot = await fleet.start()
 

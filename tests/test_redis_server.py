@@ -1,5 +1,6 @@
 """The testing kit's private servers: which program is taken, and that a server ends with its block."""
 
+import contextlib
 import os
 import signal
 
@@ -89,5 +90,8 @@ async def test_a_server_that_cannot_run_says_why(tmp_path):
     with pytest.raises(ServerEnded, match="nonsense"):
         async with open_server("nonsense yes", program=redis_server.need()):
             pass
-    with pytest.raises(ServerEnded, match="not started"):
-        _ = RedisServer(redis_server.need(), tmp_path / "server").pid
+    with (
+        contextlib.closing(RedisServer(redis_server.need(), tmp_path / "server")) as server,
+        pytest.raises(ServerEnded, match="not started"),
+    ):
+        _ = server.pid
