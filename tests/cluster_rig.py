@@ -171,13 +171,13 @@ async def founded(program, folder):
 
 async def running(name):
     """Return the running cluster of a version; it ends with the tests."""
-    if name not in _running:
-        program = redis_server.need(name)
+    program = redis_server.need(name)
+    if program not in _running:
         folder = Path(tempfile.mkdtemp(prefix="cluster-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _running[name] = await founded(program, folder)
-        atexit.register(_running[name].close)
-    return _running[name]
+        _running[program] = await founded(program, folder)
+        atexit.register(_running[program].close)
+    return _running[program]
 
 
 def beat(bot_id):

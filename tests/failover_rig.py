@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from loguru import logger
 
+from botvisor.actors.backend import breaker
 from botvisor.actors.backend.failover import FailoverStore
 from botvisor.actors.backend.files import FileStore
 from botvisor.actors.backend.redis import RedisStore
@@ -151,6 +152,12 @@ async def rigs(tmp_path):
     yield make
     for rig in made:
         await rig.aclose()
+
+
+@pytest.fixture
+def probed_soon(monkeypatch):
+    """Let Redis be tried again soon after it was left, for tests of what follows when it is back."""
+    monkeypatch.setattr(breaker, "WAITS_S", (0.05,))
 
 
 @contextlib.asynccontextmanager

@@ -44,6 +44,7 @@ from .readme import blocks, variables
 from .redis_world import ONE, QUEUE, Q
 
 world = cluster_rig.world
+pytestmark = pytest.mark.xdist_group("cluster")  # each worker would found clusters of its own
 anyio_backend = redis_world.one_loop
 
 each_version = pytest.mark.parametrize("world", redis_server.versions(), indirect=True)

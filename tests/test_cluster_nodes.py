@@ -16,6 +16,7 @@ from .cluster_rig import beat
 from .redis_world import ONE, QUEUE, Q
 
 world = cluster_rig.world
+pytestmark = pytest.mark.xdist_group("cluster")  # each worker would found clusters of its own
 anyio_backend = redis_world.one_loop
 
 

@@ -67,7 +67,7 @@ async def test_a_message_that_was_handled_is_not_repeated_by_a_redis_that_forgot
 async def test_the_next_client_sends_again_what_a_killed_one_had_sent(place, scripts):
     killed = scripts.start(KILLED, **place.variables())
     said = await anyio.to_thread.run_sync(killed.says, "sent")
-    async with attentive(place.settings()) as heir:
+    async with attentive(place.settings(), forward_every_s=1.5) as heir:
         place.redis.flushall()
         await anyio.sleep(0.5)
         assert place.redis.dbsize() == 0  # its sender lives
@@ -84,7 +84,7 @@ async def test_a_client_that_closed_leaves_its_copies_to_the_next(place):
         receipt = await sender.client.send("ada", "do not forget", durable=True)
     place.redis.flushall()
     assert kept(place) == [receipt.id]
-    async with attentive(place.settings()) as heir:
+    async with attentive(place.settings(), forward_every_s=0.2) as heir:
         assert [message.id for message in await until_seen(await heir.start(), "do not forget")] == [
             receipt.id
         ]

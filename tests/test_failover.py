@@ -37,6 +37,7 @@ from .failover_rig import (
 rigs = failover_rig.rigs
 lines = failover_rig.lines
 servers = redis_server.servers
+probed_soon = failover_rig.probed_soon
 anyio_backend = two_loops.anyio_backend
 
 
@@ -120,7 +121,7 @@ async def test_a_server_that_is_away_at_the_start(servers, rigs):
     assert rig.mode == "file"
 
 
-async def test_it_returns_and_says_so_once(servers, rigs, lines):
+async def test_it_returns_and_says_so_once(servers, rigs, lines, probed_soon):
     server = await servers()
     rig = rigs(server)
     async with running(rig):
@@ -137,7 +138,7 @@ async def test_it_returns_and_says_so_once(servers, rigs, lines):
     assert rig.log.backend == "redis"
 
 
-async def test_a_hanging_server_that_goes_on_is_used_again(servers, rigs):
+async def test_a_hanging_server_that_goes_on_is_used_again(servers, rigs, probed_soon):
     server = await servers()
     rig = rigs(server)
     async with running(rig):
@@ -162,7 +163,7 @@ async def test_a_wrong_password_is_one_error_that_says_what_to_fix(servers, rigs
     assert len(of_level(lines, "INFO")) == 1
 
 
-async def test_a_replica_is_left_and_its_ping_does_not_bring_it_back(servers, rigs, lines):
+async def test_a_replica_is_left_and_its_ping_does_not_bring_it_back(servers, rigs, lines, probed_soon):
     server = await servers()
     rig = rigs(server)
     await rig.run(beat())
@@ -194,7 +195,7 @@ async def test_a_full_server_sends_messages_to_the_files_and_still_hands_out(ser
     assert "maxmemory" in of_level(lines, "ERROR")[0]
 
 
-async def test_without_files_what_needs_redis_fails_at_once(servers, rigs, lines):
+async def test_without_files_what_needs_redis_fails_at_once(servers, rigs, lines, probed_soon):
     server = await servers()
     rig = rigs(server, files=False)
     assert await rig.run(Sweep(), ReadReceipt(QUEUE, "m")) == [0, "unknown"]
@@ -239,7 +240,7 @@ async def test_a_queue_of_redis_alone_is_refused_at_once_while_redis_is_away(ser
     assert rig.spooled() == []
 
 
-async def test_a_full_server_that_was_away_is_used_again(servers, rigs):
+async def test_a_full_server_that_was_away_is_used_again(servers, rigs, probed_soon):
     server = await servers("maxmemory 1")
     rig = rigs(server)
     server.kill()

@@ -17,6 +17,8 @@ from .failover_rig import LANE, LIST, ONE, QUEUE, of_level, push
 rigs = failover_rig.rigs
 lines = failover_rig.lines
 servers = redis_server.servers
+probed_soon = failover_rig.probed_soon
+pytestmark = pytest.mark.usefixtures("probed_soon")
 anyio_backend = redis_world.one_loop
 
 KEPT = "admin:kept:{admin:queue:4711}:m"

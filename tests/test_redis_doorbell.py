@@ -7,6 +7,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from botvisor.actors.backend import redis_doorbell
 from botvisor.store import Queue
 from botvisor.wire import admin_queue
 
@@ -107,12 +108,13 @@ async def test_a_writer_that_publishes_before_it_pushes_is_rung_for_after_it_pus
         assert bell.count <= 2 + 1 + 4  # start and confirmation, the bell, and its second looks
 
 
-async def test_what_nobody_rang_for_is_found_each_second(servers):
+async def test_what_nobody_rang_for_is_found_each_second(servers, monkeypatch):
+    monkeypatch.setattr(redis_doorbell, "LOOK_EVERY_S", redis_doorbell.LOOK_EVERY_S / 4)
     server = await servers()
     asker = Asker(server)
     targets = [QUEUE, "4711", Queue("room", ROOM), "4712"]
     async with ringing(server, *targets, ask=asker) as (tower, queue, control, room, other):
-        await anyio.sleep(1.5)
+        await tower.until(lambda: asker.asked)
         keys = (Q.encode(), CTL.encode(), admin_queue(ROOM).encode())
         assert {len(commands) for commands in asker.asked} == {1}
         assert asker.asked[0][0][:4] == (b"EXISTS", *keys)

@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from botvisor.actors import inbox
 from botvisor.errors import BotIdTaken
 from botvisor.process import Owner
 
@@ -37,6 +38,12 @@ def anyio_backend():
     return "asyncio"
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Bots try for what somebody else serves five times as often as they do."""
+    monkeypatch.setattr(inbox, "TRY_EVERY_S", 1.0)
+
+
 async def says(program, text, **more):
     return await anyio.to_thread.run_sync(lambda: program.says(text, **more))
 
@@ -52,7 +59,9 @@ def lease_from_elsewhere(place, key, lives_s):
     place.redis.expire(f"admin:proc:{{{queue}}}", 7200)
 
 
-async def test_of_two_bots_in_a_room_the_other_takes_over_when_the_holder_is_killed(place, scripts):
+async def test_of_two_bots_in_a_room_the_other_takes_over_when_the_holder_is_killed(
+    place, scripts, impatient
+):
     holder = scripts.bot(HOLDS, f"room_url='{ROOM}', bot_id='bea'", **place.variables())
     await says(holder, "Sent heartbeat")
     await until(lambda: place.redis.exists(f"admin:owner:{{admin:queue:{ROOM}}}"))
@@ -66,7 +75,7 @@ async def test_of_two_bots_in_a_room_the_other_takes_over_when_the_holder_is_kil
             await says(holder, "got hold")
             assert bot.reader.texts == []
             holder.close()
-            async with takes_at_most(8):
+            async with takes_at_most(4):
                 held, after = await until_seen(bot, "hold", "next")
         assert (held.redelivered, held.tries, after.redelivered) == (True, 2, False)
         assert [line for line in holder.out if "got" in line] == [
@@ -107,7 +116,9 @@ async def test_what_was_handled_while_redis_was_away_is_not_shown_to_the_bots_ne
     assert [line for line in [*first.err, *second.err] if "ERROR" in line] == []
 
 
-async def test_a_bot_whose_id_may_be_held_by_a_dead_one_runs_at_once_and_gets_its_message_later(place):
+async def test_a_bot_whose_id_may_be_held_by_a_dead_one_runs_at_once_and_gets_its_message_later(
+    place, impatient
+):
     lease_from_elsewhere(place, "ada", lives_s=2)
     async with process(place.settings(bot_id="ada")) as fleet:
         with logged() as lines:
@@ -116,7 +127,7 @@ async def test_a_bot_whose_id_may_be_held_by_a_dead_one_runs_at_once_and_gets_it
             assert bot.id == "ada"
             await fleet.client.send(ROOM, "by room", wait=5)
             assert bot.reader.texts == ["by room"]
-            async with takes_at_most(8):
+            async with takes_at_most(6):
                 _, held = await until_seen(bot, "by room", "held")
             assert (held.redelivered, held.tries) == (True, 2)
             assert (await fleet.client.send("ada", "last", wait=5)).state == "handled"
@@ -126,7 +137,7 @@ async def test_a_bot_whose_id_may_be_held_by_a_dead_one_runs_at_once_and_gets_it
         assert [line for line in lines if line.startswith("ERROR")] == []
 
 
-async def test_a_command_to_an_id_is_left_for_whoever_holds_it(place):
+async def test_a_command_to_an_id_is_left_for_whoever_holds_it(place, impatient):
     lease_from_elsewhere(place, "ada", lives_s=20)
     async with process(place.settings(bot_id="ada")) as fleet:
         bot = await fleet.start(bot_id=None)

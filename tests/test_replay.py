@@ -5,8 +5,9 @@ import shutil
 import time
 
 import msgspec
+import pytest
 
-from botvisor.actors.backend import replay
+from botvisor.actors.backend import breaker, replay
 from botvisor.errors import StoreUnavailable
 from botvisor.process import own
 from botvisor.store import (
@@ -25,6 +26,8 @@ from .failover_rig import LANE, LIST, ONE, ROOM, TWO, beat, identity, of_level, 
 rigs = failover_rig.rigs
 lines = failover_rig.lines
 servers = redis_server.servers
+probed_soon = failover_rig.probed_soon
+pytestmark = pytest.mark.usefixtures("probed_soon")
 anyio_backend = two_loops.anyio_backend
 
 DURABLE = ("appendonly yes", "appendfsync always")
@@ -201,7 +204,8 @@ async def test_a_bot_that_beats_no_more_is_not_brought_back_to_life(servers, rig
     assert rig.client().exists("bots:epitaph:ended")
 
 
-async def test_identities_of_the_outage_arrive_and_the_last_writer_wins(servers, rigs):
+async def test_identities_of_the_outage_arrive_and_the_last_writer_wins(servers, rigs, monkeypatch):
+    monkeypatch.setattr(breaker, "WAITS_S", (0.5,))  # longer than what makes a write a late one
     server = await servers(*DURABLE)
     rig, other = rigs(server), rigs(server)
     old = identity("old")

@@ -14,6 +14,8 @@ from .failover_rig import LIST, ONE, QUEUE, ROOM, of_level, push
 rigs = failover_rig.rigs
 lines = failover_rig.lines
 servers = redis_server.servers
+probed_soon = failover_rig.probed_soon
+pytestmark = pytest.mark.usefixtures("probed_soon")
 
 OLDER = b'{"prompt": "hi", "senderId": "op"}'
 
