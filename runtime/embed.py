@@ -102,8 +102,8 @@ async def open_bot(
 async def open_supervisor(settings: Settings | None = None) -> AsyncIterator[BotSupervisor]:
     """Run many bots in one process, over one backend: ``await supervisor.start_bot(main, room_url=…)``.
 
-    When the block is left, every bot is stopped within its grace. From 128 bots on what is alive is hidden from
-    the garbage collector, with `gc.freeze`, as a full collection would stop all of them for long.
+    When the block is left, every bot is stopped within its grace. From 128 bots on what is alive is hidden
+    from the garbage collector, with `gc.freeze`, as a full collection would stop all of them for long.
 
     Args:
         settings: None reads the environment.
