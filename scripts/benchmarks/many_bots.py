@@ -19,6 +19,7 @@ from .redis_operations import numbers
 from .tables import Result, Table
 
 NAMES = (ORIGINAL, OURS, OURS_ON_FILES)
+GRACE_S = 20.0  # for an answer after twice the time of idling
 
 
 async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table]:
@@ -28,6 +29,7 @@ async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table
     memory = Table(title="Idle bots in one process: memory", unit="KiB each", baseline=ORIGINAL, digits=1)
     start = Table(title="Starting bots in one process", unit="ms each", baseline="", digits=2)
     cpu.note = f"over {seconds:g} s; a heartbeat every 10 s"
+    overloaded: dict[tuple[str, str], None] = {}
     progress = Progress("many_bots", len(counts) * options.rounds * len(NAMES))
     for count in counts:
         column = f"{count:,} bots"
@@ -40,16 +42,25 @@ async def measure(options: argparse.Namespace, result: Result) -> Sequence[Table
                         child = await Child.start(
                             "fleets", name, str(count), url, str(Path(folder)), str(seconds)
                         )
-                        began = await child.found()
-                        child.ask()
-                        idled = await child.found()
-                        await child.close()
+                        try:
+                            began = await child.found()
+                            child.ask()
+                            idled = await child.found(2 * seconds + GRACE_S)
+                        except TimeoutError:
+                            overloaded[name, column] = None
+                            continue
+                        finally:
+                            await child.close()
                 cpu.add(name, column, idled["cpu"])
                 memory.add(name, column, began["kib"])
                 if name != ORIGINAL:
                     start.add(name, column, began["start_s"] / count * 1000)
     progress.close()
+    for name, column in overloaded:
+        cpu.note += f"; {name} did not come to answer with {column}"
     for table in (cpu, memory, start):
+        for name, column in overloaded:
+            table.rows.get(name, {}).pop(column, None)
         table.rows = {name: table.rows[name] for name in NAMES if name in table.rows}
     return [cpu, memory, start]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 READY = "ready"
 START_LIMIT_S = 180.0
+ANSWER_LIMIT_S = 300.0
 END_LIMIT_S = 60.0
 
 
@@ -72,9 +73,16 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
 
-    async def found(self) -> dict[str, Any]:
-        """Return what it prints next, as JSON."""
-        figures: dict[str, Any] = json.loads(await self.line())
+    async def found(self, limit_s: float = ANSWER_LIMIT_S) -> dict[str, Any]:
+        """Return what it prints next, as JSON.
+
+        Args:
+            limit_s: how long that may take, in seconds.
+
+        Raises:
+            TimeoutError: when it takes longer.
+        """
+        figures: dict[str, Any] = json.loads(await asyncio.wait_for(self.line(), limit_s))
         return figures
 
     async def close(self) -> None:
