@@ -17,7 +17,7 @@ from botvisor.process import Owner
 from botvisor.store import AcquireLease, Command, ReadHeartbeat, ReadPast, ReleaseLease
 from botvisor.wire import LEASE_TTL_S
 
-RENEW_EVERY_S = 9.0  # a lease that we hold: it lives three times as long
+RENEW_EVERY_S = 9.0  # a lease that we hold: it lives more than three times as long
 TRY_EVERY_S = 5.0  # a queue that somebody else consumes
 
 Ask = Callable[[Sequence[Command]], Any]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+_LATEST_MS = 2**53  # what Redis's scripts can tell apart; anybody may have written more
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -24,7 +26,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     room_url: str
     timestamp: str
     data: msgspec.Raw
-    updated_ms: int = 0
+    updated_ms: Annotated[int, msgspec.Meta(ge=0, le=_LATEST_MS)] = 0
     writer: str = ""
     v: int = 1
 

@@ -86,7 +86,9 @@ class Timers:
                     await earlier.wait()
             finally:
                 self._sleeping_until = -math.inf
-            self._lag_s = max(self._lag_s, anyio.current_time() - until)
+            # What woke it early may have been due before the loop turned again.
+            due = min(until, self._heap[0][0]) if self._heap else until
+            self._lag_s = max(self._lag_s, anyio.current_time() - due)
 
     def _sweep(self, now: float) -> None:
         # What has ended may go a little early: else each ask would cost a wake-up, long after its answer.

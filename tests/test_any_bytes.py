@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from botvisor import liveness, message_forms, stall
@@ -150,6 +150,7 @@ NEARLY = st.sampled_from(list(WHOLE)).flatmap(
 
 @tried(60)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), CONTENT) | NEARLY, max_size=5).map(dict))
+@example({name: msgspec.json.encode({**whole, "updated_ms": 10**400}) for name, whole in WHOLE.items()})
 def test_directories_full_of_anything_are_served_or_unavailable(tmp_path_factory, contents):
     folder = tmp_path_factory.mktemp("any")
     for name, raw in contents.items():

@@ -243,7 +243,7 @@ async def test_with_every_store_away_it_fails(on_redis, monkeypatch):
 
 
 async def test_the_lease_is_kept_between_two_calls(on_redis, monkeypatch):
-    monkeypatch.setattr(collectors, "_RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(collectors, "RENEW_EVERY_S", 0.05)
     client = await get_redis_client()
     await client.get_admin_messages(99)
     on_redis.redis.expire("admin:owner:{admin:queue:99}", 5)

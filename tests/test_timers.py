@@ -174,6 +174,19 @@ async def test_the_lag_is_how_late_a_deadline_was_noticed(anyio_backend_name):
         assert timers.take_lag_s() == 0
 
 
+async def test_the_lag_is_told_of_a_deadline_that_was_set_just_before_the_loop_stood_still(
+    anyio_backend_name,
+):
+    timers, calls = Timers(), Calls()
+    calls.at(timers, 10, "later")
+    async with sweeping(timers):
+        await anyio.sleep(0.5)
+        calls.at(timers, 1, "soon")
+        block_the_loop(anyio_backend_name, 0.9)
+        await anyio.sleep(0.1)
+        assert timers.take_lag_s() == pytest.approx(0.4, abs=0.01)
+
+
 def block_the_loop(backend, seconds):
     if backend == "trio":
         trio.lowlevel.current_clock().jump(seconds)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
+from botvisor.actors.leases import RENEW_EVERY_S
 from botvisor.bot_supervisor import BotSupervisor
 from botvisor.config import Settings
 from botvisor.errors import QueueTaken
@@ -18,8 +19,6 @@ from botvisor.task_child import TaskChild
 
 from .asking import TIMEOUT_S
 from .collector import Collector
-
-_RENEW_EVERY_S = 9.0  # a lease lives three times as long
 
 
 class _Place(NamedTuple):
@@ -83,7 +82,7 @@ class Collectors:
     async def _renew(self, started: Callable[[], None]) -> None:
         started()
         while True:
-            await anyio.sleep(_RENEW_EVERY_S)
+            await anyio.sleep(RENEW_EVERY_S)
             leases = [command for collector in self._mine.values() for command in collector.leases()]
             if leases:
                 await self._supervisor.backend.ask_all(leases, timeout=TIMEOUT_S)
